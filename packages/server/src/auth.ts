@@ -1,0 +1,71 @@
+import { createClientAddress } from './address.ts'
+import { type AuthContext, type ContextRequest, createRequestAuth } from './context.ts'
+import { createJsonLog, type Log } from './log.ts'
+import { type AuthOptions, resolveOptions } from './options.ts'
+import { createPasswords } from './passwords.ts'
+import { createGuards, type Guard } from './procedures.ts'
+import { createRouter } from './router.ts'
+import { createSessions, type Sessions } from './sessions.ts'
+import { sqliteStorage } from './storage/sqlite.ts'
+import type { Storage } from './storage/storage.ts'
+import { createUsers, type Users } from './users.ts'
+
+const DEFAULT_DATABASE = './.trpc-login/login.db'
+
+/** One application's sign-in: its router, its guards, and the same acts in process. */
+export interface Auth<TRole extends string = string> {
+  /** Mount it in the application's router, by convention as `auth`. */
+  readonly router: ReturnType<typeof createRouter>
+  /** Lets only signed-in users through and gives the procedure `ctx.user` and `ctx.session`. @throws `not_signed_in`, `session_ended` */
+  readonly requireUser: Guard
+  /** Like `requireUser`, and the user proved a secret recently. @throws `reauthentication_required` too */
+  requireFresh(maxAgeMs?: number): Guard
+  /** Like `requireUser`, and the user has the role. @throws `forbidden` too */
+  requireRole(role: TRole | 'admin'): Guard
+  /** Gives an application's context its `auth`; call it from `createContext` of any HTTP adapter. */
+  createContext(request: ContextRequest): AuthContext
+  readonly users: Users
+  readonly sessions: Pick<Sessions, 'revoke' | 'revokeAll' | 'list' | 'purge'>
+  readonly storage: Storage
+  readonly log: Log
+  /** Writes what is pending and closes the storage. */
+  close(): Promise<void>
+}
+
+/**
+ * Sessions, users and guards for one tRPC application. Mount `router`, put `createContext` into the application's context and
+ * concatenate the guards.
+ * @throws TypeError naming the option that is wrong and what is allowed
+ */
+export function createAuth<const TRole extends string = never>(options: AuthOptions<TRole> = {}): Auth<TRole> {
+  const resolved = resolveOptions(options)
+  const { now, registration } = resolved
+  const log = resolved.log ?? createJsonLog()
+  const clientAddress = createClientAddress(resolved.trustedProxies)
+  const storage = resolved.storage ?? sqliteStorage({ path: DEFAULT_DATABASE })
+  const sessions = createSessions({ store: storage.sessions, now, options: resolved.session, log })
+  const passwords = createPasswords(resolved.password)
+  const users = createUsers({ store: storage.users, passwords, now, minLength: resolved.password.minLength, log })
+  const guards = createGuards(sessions)
+
+  return {
+    router: createRouter({ users, sessions, guards, registration }),
+    requireUser: asGuard(guards.requireUser),
+    requireFresh: (maxAgeMs) => asGuard(guards.requireFresh(maxAgeMs)),
+    requireRole: (role) => asGuard(guards.requireRole(role)),
+    createContext: (request) => ({ auth: createRequestAuth({ sessions, clientAddress }, request) }),
+    users,
+    sessions,
+    storage,
+    log,
+    async close() {
+      await sessions.flush()
+      await storage.close()
+    },
+  }
+}
+
+// The guard's own type says less than it is: our error shape and records are not for applications.
+function asGuard(guard: unknown): Guard {
+  return guard as Guard
+}

@@ -1,0 +1,169 @@
+import { clearedSessionCookie, readSessionToken, sessionCookie } from './cookies.ts'
+import type { ClientAddress } from './address.ts'
+import { AuthError } from './errors.ts'
+import { newRequestId, requestId } from './request-scope.ts'
+import type { Resolution, Session, Sessions } from './sessions.ts'
+import type { SessionRecord, UserRecord } from './storage/storage.ts'
+import { toUser, type User } from './users.ts'
+
+const MAX_USER_AGENT = 300
+
+/** Who is signed in, and with which session. */
+export interface SignedIn {
+  readonly user: User
+  readonly session: Session
+}
+
+/** What an application's context must hold for our router and guards. */
+export interface AuthContext {
+  readonly auth: RequestAuth
+}
+
+type Live = Extract<Resolution, { state: 'live' }>
+
+/** The session of one HTTP request: looked up when first asked for, and the only place that writes its cookie. */
+export interface RequestAuth {
+  /** The same as in errors, logs and the `x-request-id` header. */
+  readonly requestId: string
+  /** Who is signed in, or `null`. */
+  signedIn(): Promise<SignedIn | null>
+  /** The stored session and user. @throws `not_signed_in`, `session_ended` */
+  requireLive(): Promise<Live>
+  /** Starts a session for someone whose proof of identity the caller has checked. */
+  login(user: UserRecord, options?: { remember?: boolean }): Promise<SignedIn>
+  /** Goes on with a session under its new token. */
+  replace(user: UserRecord, renewed: { token: string; session: SessionRecord }): SignedIn
+  /** Ends the session, if there is one. */
+  logout(): Promise<void>
+}
+
+/** The part of an adapter's `createContext` argument that is used here: Node adapters give `res`, fetch adapters `resHeaders`. */
+export interface ContextRequest {
+  readonly req: Request | NodeRequest
+  readonly res?: NodeResponse
+  readonly resHeaders?: Headers
+  readonly info?: {
+    readonly accept: string | null
+    readonly calls: readonly { readonly path: string; readonly procedure: { readonly _def: { readonly meta?: unknown } } | null }[]
+  }
+}
+
+interface NodeRequest {
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly socket?: { readonly remoteAddress?: string | undefined }
+}
+
+interface NodeResponse {
+  readonly headersSent: boolean
+  appendHeader(name: string, value: string): unknown
+}
+
+/** Marks procedures that set the cookie or check a secret: such a call comes alone and is answered whole. */
+export interface AuthMeta {
+  readonly alone?: boolean
+}
+
+export function createRequestAuth(deps: { sessions: Sessions; clientAddress: ClientAddress }, request: ContextRequest): RequestAuth {
+  const { sessions, clientAddress } = deps
+  const token = readSessionToken(header(request, 'cookie'))
+  let resolution: Promise<Resolution> | undefined
+  requireAlone(request)
+
+  function resolve(): Promise<Resolution> {
+    resolution ??= token === null ? Promise.resolve({ state: 'unknown' }) : lookUp(token)
+    return resolution
+  }
+
+  async function lookUp(value: string): Promise<Resolution> {
+    const found = await sessions.resolve(value)
+    // An unknown token is left alone: it may have been replaced by a parallel request whose cookie is on its way.
+    if (found.state === 'ended' && canWrite(request)) write(request, clearedSessionCookie())
+    return found
+  }
+
+  function become(user: UserRecord, renewed: { token: string; session: SessionRecord }): SignedIn {
+    const { session } = renewed
+    const maxAge = session.remembered ? session.absoluteExpiresAt - session.authenticatedAt : null
+    write(request, sessionCookie(renewed.token, maxAge))
+    resolution = Promise.resolve({ state: 'live', session, user })
+    return signedIn({ state: 'live', session, user })
+  }
+
+  function signedIn({ user, session }: Live): SignedIn {
+    return { user: toUser(user), session: sessions.toSession(session, session.id) }
+  }
+
+  return {
+    requestId: requestId() ?? newRequestId(),
+    async signedIn() {
+      const found = await resolve()
+      return found.state === 'live' ? signedIn(found) : null
+    },
+    async requireLive() {
+      const found = await resolve()
+      if (found.state === 'live') return found
+      throw new AuthError(found.state === 'ended' ? 'session_ended' : 'not_signed_in')
+    },
+    async login(user, { remember = false } = {}) {
+      requireWritable(request)
+      const ip = clientAddress(peerOf(request), header(request, 'x-forwarded-for'))
+      const userAgent = header(request, 'user-agent')?.slice(0, MAX_USER_AGENT) ?? null
+      return become(user, await sessions.start(user, { remember, userAgent, ip, replaces: token }))
+    },
+    replace(user, renewed) {
+      requireWritable(request)
+      return become(user, renewed)
+    },
+    async logout() {
+      requireWritable(request)
+      const found = await resolve()
+      if (found.state === 'live') await sessions.revoke(found.user.id, found.session.id).catch(ignoreNotFound)
+      if (token !== null && found.state !== 'ended') write(request, clearedSessionCookie())
+      resolution = Promise.resolve({ state: 'unknown' })
+    },
+  }
+}
+
+/** A second logout at the same moment found the session already ended, which is what was asked for. */
+function ignoreNotFound(error: unknown): void {
+  if (!(error instanceof AuthError && error.reason === 'not_found')) throw error
+}
+
+/**
+ * Refuses a batch before any of its calls runs: one request must not carry many guesses, and a stream has sent its head
+ * before a procedure can set a cookie.
+ */
+function requireAlone({ info }: ContextRequest): void {
+  const call = info?.calls.find(({ procedure }) => (procedure?._def.meta as AuthMeta | undefined)?.alone === true)
+  if (info === undefined || call === undefined) return
+  if (info.calls.length > 1) throw refused(`${call.path} cannot be batched with other calls; send it with httpLink`)
+  if (info.accept === 'application/jsonl') throw refused(`${call.path} cannot be streamed; use httpLink or httpBatchLink`)
+}
+
+function requireWritable(request: ContextRequest): void {
+  if (!canWrite(request)) throw refused('a session cookie cannot be set here: the response is streamed, or there is none')
+}
+
+function canWrite({ res, resHeaders, info }: ContextRequest): boolean {
+  if (info?.accept === 'application/jsonl') return false
+  return resHeaders !== undefined || (res !== undefined && !res.headersSent)
+}
+
+function write({ res, resHeaders }: ContextRequest, cookie: string): void {
+  if (resHeaders !== undefined) resHeaders.append('set-cookie', cookie)
+  else res?.appendHeader('set-cookie', cookie)
+}
+
+function refused(message: string): AuthError {
+  return new AuthError('invalid_input', { message })
+}
+
+function header({ req }: ContextRequest, name: string): string | undefined {
+  if (req.headers instanceof Headers) return req.headers.get(name) ?? undefined
+  const value = (req.headers as NodeRequest['headers'])[name]
+  return Array.isArray(value) ? value.join(', ') : value
+}
+
+function peerOf({ req }: ContextRequest): string | undefined {
+  return 'socket' in req ? req.socket?.remoteAddress : undefined
+}

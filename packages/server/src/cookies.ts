@@ -1,0 +1,39 @@
+import { stringifySetCookie } from 'cookie'
+import { isToken } from './tokens.ts'
+
+/** The prefix makes browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis section 4.1.3.2). */
+export const SESSION_COOKIE = '__Host-session'
+
+/**
+ * The session token of a `Cookie` header, or `null`. Names are compared byte by byte after trimming space and tab only,
+ * and a name that comes twice counts as none: lenient readers are how the prefix gets bypassed.
+ */
+export function readSessionToken(header: string | null | undefined): string | null {
+  if (header === null || header === undefined) return null
+  const values: string[] = []
+  for (const pair of header.split(';')) {
+    const equals = pair.indexOf('=')
+    if (equals === -1 || trimBlank(pair.slice(0, equals)) !== SESSION_COOKIE) continue
+    values.push(trimBlank(pair.slice(equals + 1)))
+  }
+  const [value] = values
+  return values.length === 1 && value !== undefined && isToken(value) ? value : null
+}
+
+// Not String.trim: it also takes characters, such as U+00A0, that make two names look alike.
+function trimBlank(text: string): string {
+  return text.replace(/^[ \t]+|[ \t]+$/g, '')
+}
+
+/** The `Set-Cookie` value that carries a token; `maxAgeMs` only for remembered sessions, the server decides anyway. */
+export function sessionCookie(token: string, maxAgeMs: number | null): string {
+  const maxAge = maxAgeMs === null ? {} : { maxAge: Math.max(1, Math.floor(maxAgeMs / 1000)) }
+  return stringifySetCookie({ name: SESSION_COOKIE, value: token, ...ATTRIBUTES, ...maxAge })
+}
+
+/** The `Set-Cookie` value that makes a client forget its session. */
+export function clearedSessionCookie(): string {
+  return stringifySetCookie({ name: SESSION_COOKIE, value: '', ...ATTRIBUTES, maxAge: 0 })
+}
+
+const ATTRIBUTES = { path: '/', secure: true, httpOnly: true, sameSite: 'lax' } as const

@@ -1,0 +1,94 @@
+import { z } from 'zod'
+import type { Log } from './log.ts'
+import type { Storage } from './storage/storage.ts'
+
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+const DAY_MS = 24 * HOUR_MS
+
+/** How `createAuth` behaves; every field is optional, and spans are milliseconds. */
+export interface AuthOptions<TRole extends string = string> {
+  /** Where users and sessions live. @default the embedded database in `./.trpc-login/login.db` */
+  storage?: Storage
+  session?: {
+    /** How long a session lives unused. @default 60 minutes */
+    idleMs?: number
+    /** How long a session lives however much it is used. @default 24 hours */
+    absoluteMs?: number
+    /** The same for `login` with `remember`. @default 14 days */
+    rememberedIdleMs?: number
+    /** At most 30 days (NIST SP 800-63B-4 section 2.1.3). @default 30 days */
+    rememberedAbsoluteMs?: number
+    /** How long after proving a secret a session counts as fresh. @default 15 minutes */
+    freshMs?: number
+    /** Sessions a user may have at once; the oldest end first. @default 50 */
+    maxPerUser?: number
+  }
+  password?: {
+    /** In characters, 8 to 64. @default 15 (NIST SP 800-63B-4 section 3.1.1.2) */
+    minLength?: number
+    /** Argon2id memory in KiB. @default 19456, which is also the least */
+    memoryKiB?: number
+    /** Argon2id passes. @default 2, which is also the least */
+    iterations?: number
+    /** Argon2id lanes. @default 1 */
+    parallelism?: number
+  }
+  /** Whether `auth.register` makes accounts. @default 'closed' */
+  registration?: 'open' | 'closed'
+  /** The application's roles beside `admin`; typed in `requireRole`. */
+  roles?: readonly TRole[]
+  /** Addresses or CIDRs of proxies whose `X-Forwarded-For` is believed. @default none */
+  trustedProxies?: readonly string[]
+  /** The clock. @default Date.now */
+  now?: () => number
+  /** Where events go. @default JSON lines on standard error */
+  log?: Log
+}
+
+const span = z.int('must be a positive whole number').positive('must be a positive whole number')
+
+const schema = z.strictObject({
+  storage: z.custom<Storage>((value) => typeof value === 'object' && value !== null, 'must be a storage').optional(),
+  session: z
+    .strictObject({
+      idleMs: span.default(HOUR_MS),
+      absoluteMs: span.default(DAY_MS),
+      rememberedIdleMs: span.default(14 * DAY_MS),
+      rememberedAbsoluteMs: span.max(30 * DAY_MS, 'must be at most 30 days').default(30 * DAY_MS),
+      freshMs: span.default(15 * MINUTE_MS),
+      maxPerUser: span.default(50),
+    })
+    .prefault({}),
+  password: z
+    .strictObject({
+      minLength: z.int().min(8, 'must be 8 to 64').max(64, 'must be 8 to 64').default(15),
+      memoryKiB: z.int().min(19_456, 'must be at least 19456').max(4_194_304, 'must be at most 4194304').default(19_456),
+      iterations: z.int().min(2, 'must be at least 2').max(64, 'must be at most 64').default(2),
+      parallelism: z.int().min(1, 'must be at least 1').max(64, 'must be at most 64').default(1),
+    })
+    .prefault({}),
+  registration: z.enum(['open', 'closed'], 'must be open or closed').default('closed'),
+  roles: z.array(z.string()).readonly().default([]),
+  trustedProxies: z.array(z.string()).readonly().default([]),
+  now: z.custom<() => number>((value) => typeof value === 'function', 'must be a function').default(() => Date.now),
+  log: z.custom<Log>((value) => typeof value === 'object' && value !== null, 'must be a logger').optional(),
+})
+
+export type ResolvedOptions = Readonly<z.output<typeof schema>>
+export type SessionOptions = ResolvedOptions['session']
+
+/**
+ * The options with their defaults, checked once.
+ * @throws TypeError naming each field that is wrong and what is allowed
+ */
+export function resolveOptions(options: AuthOptions): ResolvedOptions {
+  const result = schema.safeParse(options)
+  if (result.success) return Object.freeze(result.data)
+  const problems = result.error.issues.map((issue) => {
+    if (issue.code === 'unrecognized_keys') return `unknown option ${[...issue.path, issue.keys.join(', ')].join('.')}`
+    const got: unknown = issue.path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown>)[key], options)
+    return `${issue.path.join('.')} ${issue.message}, got ${String(got)}`
+  })
+  throw new TypeError(`createAuth: ${problems.join('; ')}`)
+}

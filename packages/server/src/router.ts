@@ -1,0 +1,82 @@
+import { z } from 'zod'
+import { AuthError } from './errors.ts'
+import { emailSchema, nameSchema, usernameSchema } from './identifiers.ts'
+import { passwordSchema } from './passwords.ts'
+import { type Guards, t } from './procedures.ts'
+import type { Sessions } from './sessions.ts'
+import { toUser, type Users } from './users.ts'
+
+const OK = { ok: true } as const
+const ALONE = { alone: true } as const
+
+/** What a caller types to say who they are; its form tells nothing about which accounts exist. */
+const identifierSchema = z.string().min(1, 'Must not be empty').max(256, 'At most 256 characters')
+
+/** The mountable router: thin calls into the domain, by convention under `auth`. */
+export function createRouter(deps: { users: Users; sessions: Sessions; guards: Guards; registration: 'open' | 'closed' }) {
+  const { users, sessions, guards, registration } = deps
+  const open = t.procedure
+  const user = guards.requireUser
+  const fresh = guards.requireFresh()
+
+  return t.router({
+    login: open
+      .meta(ALONE)
+      .input(z.strictObject({ username: identifierSchema, password: passwordSchema, remember: z.boolean().optional() }))
+      .mutation(async ({ ctx, input }) => {
+        const found = await users.authenticate(input.username, input.password)
+        return ctx.auth.login(found, { remember: input.remember ?? false })
+      }),
+    logout: open.meta(ALONE).mutation(async ({ ctx }) => {
+      await ctx.auth.logout()
+      return OK
+    }),
+    me: open.query(({ ctx }) => ctx.auth.signedIn()),
+    register: open
+      .meta(ALONE)
+      .input(z.strictObject({ username: usernameSchema, password: passwordSchema, name: nameSchema.optional(), email: emailSchema.optional() }))
+      .mutation(async ({ ctx, input }) => {
+        if (registration === 'closed') throw new AuthError('registration_closed')
+        return ctx.auth.login(await users.create(input))
+      }),
+    reauthenticate: user
+      .meta(ALONE)
+      .input(z.strictObject({ password: passwordSchema }))
+      .mutation(async ({ ctx, input }) => {
+        await users.requirePassword(ctx.records.user, input.password)
+        return ctx.auth.replace(ctx.records.user, await sessions.rotate(ctx.records.session))
+      }),
+    changePassword: user
+      .meta(ALONE)
+      .input(z.strictObject({ currentPassword: passwordSchema, newPassword: passwordSchema }))
+      .mutation(async ({ ctx, input }) => {
+        const renewed = await users.changePassword(ctx.records.user, ctx.records.session, input)
+        return ctx.auth.replace(ctx.records.user, renewed)
+      }),
+    sessions: {
+      list: user.query(({ ctx }) => sessions.list(ctx.user.id, ctx.session.id)),
+      revoke: user.input(z.strictObject({ id: z.string().max(64) })).mutation(async ({ ctx, input }) => {
+        await sessions.revoke(ctx.user.id, input.id)
+        return OK
+      }),
+      revokeOthers: user.mutation(async ({ ctx }) => ({ revoked: await sessions.revokeAll(ctx.user.id, ctx.session.id) })),
+    },
+    account: {
+      update: user
+        .input(z.strictObject({ name: nameSchema.nullable().optional() }))
+        .mutation(async ({ ctx, input }) =>
+          input.name === undefined ? ctx.user : toUser(await users.setName(ctx.user.id, input.name)),
+        ),
+      delete: fresh
+        .meta(ALONE)
+        .input(z.strictObject({ password: passwordSchema }))
+        .mutation(async ({ ctx, input }) => {
+          await users.requirePassword(ctx.records.user, input.password)
+          await users.delete(ctx.user.id)
+          await ctx.auth.logout()
+          return OK
+        }),
+      export: fresh.query(async ({ ctx }) => ({ user: ctx.user, sessions: await sessions.list(ctx.user.id, ctx.session.id) })),
+    },
+  })
+}

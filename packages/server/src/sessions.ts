@@ -1,0 +1,178 @@
+import { AuthError } from './errors.ts'
+import type { Log } from './log.ts'
+import type { SessionOptions } from './options.ts'
+import type { SessionRecord, SessionStore, SessionUse, UserRecord } from './storage/storage.ts'
+import { hashToken, newId, newToken } from './tokens.ts'
+
+const LAST_SEEN_STEP_MS = 60_000
+const PURGE_EVERY_MS = 10 * 60_000
+const PURGE_AFTER_MS = 24 * 60 * 60_000
+const PURGE_BATCH = 500
+
+/** A session as its user sees it; the token is not part of it. */
+export interface Session {
+  readonly id: string
+  readonly createdAt: Date
+  readonly lastSeenAt: Date
+  readonly expiresAt: Date
+  /** Outlives the browser's own session. */
+  readonly remembered: boolean
+  /** A secret was proved recently enough for sensitive acts. */
+  readonly fresh: boolean
+  /** The session this very call is made with. */
+  readonly current: boolean
+  readonly userAgent: string | null
+  readonly ip: string | null
+}
+
+/** What a token turned out to be. */
+export type Resolution =
+  | { readonly state: 'live'; readonly session: SessionRecord; readonly user: UserRecord }
+  | { readonly state: 'ended' }
+  | { readonly state: 'unknown' }
+
+/** Where a session comes from. */
+export interface Origination {
+  readonly remember: boolean
+  readonly userAgent: string | null
+  readonly ip: string | null
+  /** The token that came with the request: never adopted, and ended. */
+  readonly replaces: string | null
+}
+
+export type Sessions = ReturnType<typeof createSessions>
+
+export function createSessions(deps: { store: SessionStore; now: () => number; options: SessionOptions; log: Log }) {
+  const { store, now, options, log } = deps
+  const uses = new Map<string, SessionUse>()
+  let flushing: Promise<void> = Promise.resolve()
+  let purgedAt = Number.NEGATIVE_INFINITY
+
+  /** Starts a session for someone who has proved who they are. @throws `invalid_credentials` when the account changed meanwhile */
+  async function start(user: UserRecord, from: Origination) {
+    const token = newToken()
+    const at = now()
+    const absoluteExpiresAt = at + (from.remember ? options.rememberedAbsoluteMs : options.absoluteMs)
+    const session: SessionRecord = {
+      id: newId(at),
+      userId: user.id,
+      userEpoch: user.epoch,
+      tokenHash: hashToken(token),
+      createdAt: at,
+      lastSeenAt: at,
+      expiresAt: Math.min(at + idleMs(from.remember), absoluteExpiresAt),
+      absoluteExpiresAt,
+      authenticatedAt: at,
+      remembered: from.remember,
+      userAgent: from.userAgent,
+      ip: from.ip,
+      endedAt: null,
+    }
+    const replaces = from.replaces === null ? null : hashToken(from.replaces)
+    const started = await store.start(session, { replaces, maxPerUser: options.maxPerUser })
+    if (!started) throw new AuthError('invalid_credentials')
+    purgeSometimes(at)
+    return { token, session, user }
+  }
+
+  async function resolve(token: string): Promise<Resolution> {
+    const found = await store.find(hashToken(token))
+    if (found === null) return { state: 'unknown' }
+    const { session, user } = found
+    const at = now()
+    if (session.endedAt !== null || session.expiresAt <= at) return { state: 'ended' }
+    if (user.disabledAt !== null || user.epoch !== session.userEpoch) return { state: 'ended' }
+    if (at - session.lastSeenAt >= LAST_SEEN_STEP_MS) noteUse(session, at)
+    return { state: 'live', session, user }
+  }
+
+  /** Notes the use for a later write: the caller must not wait for it, and many calls make one write. */
+  function noteUse(session: SessionRecord, at: number): void {
+    if (uses.size === 0) setImmediate(() => void flush())
+    const expiresAt = Math.min(at + idleMs(session.remembered), session.absoluteExpiresAt)
+    uses.set(session.id, { id: session.id, lastSeenAt: at, expiresAt })
+  }
+
+  /** Writes what is noted; resolves when it is in the store. */
+  function flush(): Promise<void> {
+    flushing = flushing.then(async () => {
+      if (uses.size === 0) return
+      const batch = [...uses.values()]
+      uses.clear()
+      // The caller was answered long ago, and the next use tries again.
+      await store.extend(batch, now()).catch((error: unknown) => log.error({ error: String(error) }, 'session_extend_failed'))
+    })
+    return flushing
+  }
+
+  /** A new token for a session whose user proved a secret again (ASVS 7.2.4). @throws `session_ended` when it ended meanwhile */
+  async function rotate(session: SessionRecord) {
+    const token = newToken()
+    const change = { from: session.tokenHash, to: hashToken(token), authenticatedAt: now() }
+    if (!(await store.rotate(session.id, change))) throw new AuthError('session_ended')
+    return { token, session: { ...session, tokenHash: change.to, authenticatedAt: change.authenticatedAt } }
+  }
+
+  function purgeSometimes(at: number): void {
+    if (at - purgedAt < PURGE_EVERY_MS) return
+    purgedAt = at
+    purge().catch((error: unknown) => log.error({ error: String(error) }, 'session_purge_failed'))
+  }
+
+  /** Removes sessions a day past their end, in batches that never hold the database for long; answers how many. */
+  async function purge(): Promise<number> {
+    let purged = 0
+    for (;;) {
+      const count = await store.purge(now() - PURGE_AFTER_MS, PURGE_BATCH)
+      purged += count
+      if (count < PURGE_BATCH) return purged
+    }
+  }
+
+  function idleMs(remembered: boolean): number {
+    return remembered ? options.rememberedIdleMs : options.idleMs
+  }
+
+  function toSession(record: SessionRecord, currentId: string | null): Session {
+    return {
+      id: record.id,
+      createdAt: new Date(record.createdAt),
+      lastSeenAt: new Date(record.lastSeenAt),
+      expiresAt: new Date(record.expiresAt),
+      remembered: record.remembered,
+      fresh: isFresh(record, options.freshMs),
+      current: record.id === currentId,
+      userAgent: record.userAgent,
+      ip: record.ip,
+    }
+  }
+
+  function isFresh(record: SessionRecord, maxAgeMs = options.freshMs): boolean {
+    return now() - record.authenticatedAt < maxAgeMs
+  }
+
+  return {
+    start,
+    resolve,
+    rotate,
+    flush,
+    purge,
+    isFresh,
+    toSession,
+    /** Ends one session of a user. @throws `not_found` when the user has no such session */
+    async revoke(userId: string, id: string): Promise<void> {
+      if (!(await store.end(id, userId, now()))) throw new AuthError('not_found')
+      log.info({ userId, sessionId: id }, 'session_revoked')
+    },
+    /** Ends all sessions of a user, but for one to keep; answers how many. */
+    async revokeAll(userId: string, except: string | null = null): Promise<number> {
+      const revoked = await store.endAll(userId, except, now())
+      log.info({ userId, revoked }, 'session_revoked')
+      return revoked
+    },
+    /** The live sessions of a user, newest first. */
+    async list(userId: string, currentId: string | null = null): Promise<Session[]> {
+      return (await store.list(userId, now())).map((record) => toSession(record, currentId))
+    },
+  }
+}

@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto'
+
+/** Rows as the SQL engines hold them; see `storage.ts` for what the columns mean. */
+export interface Schema {
+  users: UserRow
+  sessions: SessionRow
+  trpc_login_migrations: { version: number; name: string; checksum: string; applied_at: number }
+}
+
+export interface UserRow {
+  id: string
+  username: string
+  username_key: string
+  name: string | null
+  email: string | null
+  email_verified_at: number | null
+  roles: string
+  password_hash: string | null
+  epoch: number
+  created_at: number
+  disabled_at: number | null
+  last_login_at: number | null
+}
+
+export interface SessionRow {
+  id: string
+  user_id: string
+  user_epoch: number
+  token_hash: Uint8Array
+  created_at: number
+  last_seen_at: number
+  expires_at: number
+  absolute_expires_at: number
+  authenticated_at: number
+  remembered: number
+  user_agent: string | null
+  ip: string | null
+  ended_at: number | null
+}
+
+/** Column types that the engines name differently. */
+export interface ColumnTypes {
+  readonly bytes: 'blob' | 'bytea'
+}
+
+export interface Migration {
+  readonly version: number
+  readonly name: string
+  readonly statements: readonly string[]
+  readonly checksum: string
+}
+
+/** All migrations in order. One that was released is never edited: its checksum is recorded where it was applied. */
+export function migrations(types: ColumnTypes): Migration[] {
+  return [migration(1, 'users and sessions', usersAndSessions(types))]
+}
+
+function migration(version: number, name: string, statements: readonly string[]): Migration {
+  return { version, name, statements, checksum: createHash('sha256').update(statements.join(';')).digest('hex') }
+}
+
+function usersAndSessions({ bytes }: ColumnTypes): string[] {
+  return [
+    `create table users (
+      id text primary key,
+      username text not null,
+      username_key text not null unique,
+      name text,
+      email text,
+      email_verified_at bigint,
+      roles text not null,
+      password_hash text,
+      epoch bigint not null,
+      created_at bigint not null,
+      disabled_at bigint,
+      last_login_at bigint
+    )`,
+    'create unique index users_verified_email on users (email) where email_verified_at is not null',
+    `create table sessions (
+      id text primary key,
+      user_id text not null references users (id) on delete cascade,
+      user_epoch bigint not null,
+      token_hash ${bytes} not null unique,
+      created_at bigint not null,
+      last_seen_at bigint not null,
+      expires_at bigint not null,
+      absolute_expires_at bigint not null,
+      authenticated_at bigint not null,
+      remembered bigint not null,
+      user_agent text,
+      ip text,
+      ended_at bigint
+    )`,
+    'create index sessions_user on sessions (user_id)',
+    'create index sessions_expiry on sessions (expires_at)',
+  ]
+}
+
+/**
+ * What is left to apply, given what a database says was applied.
+ * @throws TypeError when the database holds a migration that this program does not know, or another text under its number
+ */
+export function pendingMigrations(known: readonly Migration[], applied: ReadonlyMap<number, string>): Migration[] {
+  for (const [version, checksum] of applied) {
+    const migration = known.find((candidate) => candidate.version === version)
+    if (migration === undefined) throw new TypeError(`the database has schema version ${version}, newer than this program knows; upgrade trpc-login`)
+    if (migration.checksum !== checksum) throw new TypeError(`migration ${version} (${migration.name}) was applied with another text; restore the database or the program`)
+  }
+  return known.filter(({ version }) => !applied.has(version))
+}

@@ -1,0 +1,310 @@
+import { type ExpressionBuilder, type Kysely, type Selectable, sql, type Transaction } from 'kysely'
+import type { Schema, SessionRow, UserRow } from './schema.ts'
+import type { SessionRecord, SessionStore, UserRecord, UserStore } from './storage.ts'
+
+/** What the SQL stores need of an engine. */
+export interface SqlEngine {
+  /** Runs one read or a self-contained write. */
+  query<T>(run: (db: Kysely<Schema>) => Promise<T>): Promise<T>
+  /** Runs a write transaction, again where the engine asks for it. Nothing but its argument may be used inside. */
+  transaction<T>(run: (trx: Transaction<Schema>) => Promise<T>): Promise<T>
+  /** The prepared read behind every guarded call. */
+  findSession(tokenHash: Uint8Array): Promise<SessionAndUserRow | null>
+}
+
+export type SessionAndUserRow = Selectable<SessionRow> & { [K in keyof UserRow as `u_${K}`]: UserRow[K] }
+
+export function createUserStore({ query, transaction }: SqlEngine): UserStore {
+  const findUser = (column: 'id' | 'username_key', value: string) =>
+    query(async (db) => toUserOrNull(await db.selectFrom('users').selectAll().where(column, '=', value).executeTakeFirst()))
+
+  return {
+    create: (user) =>
+      query(async (db) => {
+        const result = await db.insertInto('users').values(fromUser(user)).onConflict((conflict) => conflict.doNothing()).executeTakeFirst()
+        return result.numInsertedOrUpdatedRows === 1n
+      }),
+    findById: (id) => findUser('id', id),
+    findByUsernameKey: (key) => findUser('username_key', key),
+    findByVerifiedEmail: (email) =>
+      query(async (db) =>
+        toUserOrNull(await db.selectFrom('users').selectAll().where('email', '=', email).where('email_verified_at', 'is not', null).executeTakeFirst()),
+      ),
+    setName: (id, name) =>
+      query(async (db) => toUserOrNull(await db.updateTable('users').set({ name }).where('id', '=', id).returningAll().executeTakeFirst())),
+    rehash: (id, { from, to }) =>
+      query(async (db) => {
+        const result = await db.updateTable('users').set({ password_hash: to }).where('id', '=', id).where('password_hash', '=', from).executeTakeFirst()
+        return result.numUpdatedRows === 1n
+      }),
+    setPassword: (id, { epoch, passwordHash, now, keep }) =>
+      transaction(async (trx) => {
+        const changed = await trx
+          .updateTable('users')
+          .set({ password_hash: passwordHash, epoch: epoch + 1 })
+          .where('id', '=', id)
+          .where('epoch', '=', epoch)
+          .$if(keep !== null, (update) => update.where((where) => where.exists(liveSession(trx, keep?.sessionId ?? '', keep?.from ?? EMPTY).select('id'))))
+          .executeTakeFirst()
+        if (changed.numUpdatedRows === 0n) return false
+        await endSessions(trx, id, keep?.sessionId ?? null, now)
+        if (keep === null) return true
+        await trx
+          .updateTable('sessions')
+          .set({ token_hash: keep.to, user_epoch: epoch + 1, authenticated_at: now })
+          .where('id', '=', keep.sessionId)
+          .execute()
+        return true
+      }),
+    setDisabledAt: (id, disabledAt, now) =>
+      transaction(async (trx) => {
+        const row = await trx
+          .updateTable('users')
+          .set((set) => ({ disabled_at: disabledAt, epoch: set('epoch', '+', 1) }))
+          .where('id', '=', id)
+          .returningAll()
+          .executeTakeFirst()
+        await endSessions(trx, id, null, now)
+        return toUserOrNull(row)
+      }),
+    delete: (id) =>
+      query(async (db) => (await db.deleteFrom('users').where('id', '=', id).executeTakeFirst()).numDeletedRows === 1n),
+    list: ({ search, limit, before }) =>
+      query(async (db) => {
+        const rows = await db
+          .selectFrom('users')
+          .selectAll()
+          .$if(before !== null, (select) => select.where('id', '<', before ?? ''))
+          .$if(search !== null, (select) => select.where(matching(search ?? '')))
+          .orderBy('id', 'desc')
+          .limit(limit)
+          .execute()
+        return rows.map(toUser)
+      }),
+  }
+}
+
+export function createSessionStore({ query, transaction, findSession }: SqlEngine): SessionStore {
+  return {
+    start: (session, { replaces, maxPerUser }) =>
+      transaction(async (trx) => {
+        const user = await trx
+          .updateTable('users')
+          .set({ last_login_at: session.createdAt })
+          .where('id', '=', session.userId)
+          .where('epoch', '=', session.userEpoch)
+          .where('disabled_at', 'is', null)
+          .executeTakeFirst()
+        if (user.numUpdatedRows === 0n) return false
+        if (replaces !== null) await trx.deleteFrom('sessions').where('token_hash', '=', replaces).execute()
+        await trx.insertInto('sessions').values(fromSession(session)).execute()
+        await endBeyond(trx, session, maxPerUser)
+        return true
+      }),
+    find: async (tokenHash) => {
+      const row = await findSession(tokenHash)
+      return row === null ? null : { session: toSession(row), user: toUser(joinedUser(row)) }
+    },
+    extend: (uses, now) =>
+      transaction(async (trx) => {
+        for (const { id, lastSeenAt, expiresAt } of uses) {
+          await trx
+            .updateTable('sessions')
+            .set({ last_seen_at: lastSeenAt, expires_at: expiresAt })
+            .where('id', '=', id)
+            .where('ended_at', 'is', null)
+            .where('expires_at', '>', now)
+            .where('last_seen_at', '<', lastSeenAt)
+            .execute()
+        }
+      }),
+    rotate: (id, { from, to, authenticatedAt }) =>
+      query(async (db) => {
+        const result = await db
+          .updateTable('sessions')
+          .set({ token_hash: to, authenticated_at: authenticatedAt })
+          .where('id', '=', id)
+          .where('token_hash', '=', from)
+          .where('ended_at', 'is', null)
+          .executeTakeFirst()
+        return result.numUpdatedRows === 1n
+      }),
+    end: (id, userId, now) =>
+      query(async (db) => {
+        const result = await db
+          .updateTable('sessions')
+          .set(ended(now))
+          .where('id', '=', id)
+          .where('user_id', '=', userId)
+          .where('ended_at', 'is', null)
+          .where('expires_at', '>', now)
+          .executeTakeFirst()
+        return result.numUpdatedRows === 1n
+      }),
+    endAll: (userId, except, now) => query((db) => endSessions(db, userId, except, now)),
+    list: (userId, now) =>
+      query(async (db) => {
+        const rows = await db
+          .selectFrom('sessions')
+          .selectAll()
+          .where('user_id', '=', userId)
+          .where('ended_at', 'is', null)
+          .where('expires_at', '>', now)
+          .orderBy('created_at', 'desc')
+          .orderBy('id', 'desc')
+          .execute()
+        return rows.map(toSession)
+      }),
+    purge: (expiredBefore, limit) =>
+      query(async (db) => {
+        const due = db.selectFrom('sessions').select('id').where('expires_at', '<', expiredBefore).orderBy('expires_at').limit(limit)
+        return Number((await db.deleteFrom('sessions').where('id', 'in', due).executeTakeFirst()).numDeletedRows)
+      }),
+  }
+}
+
+/** The hot read as SQL; engines prepare it once. */
+export function sessionAndUserQuery(db: Kysely<Schema>, tokenHash: Uint8Array) {
+  const userColumns = USER_COLUMNS.map((column) => `users.${column} as u_${column}` as const)
+  return db.selectFrom('sessions').innerJoin('users', 'users.id', 'sessions.user_id').selectAll('sessions').select(userColumns).where('token_hash', '=', tokenHash)
+}
+
+const EMPTY = new Uint8Array()
+
+const USER_COLUMNS = [
+  'id', 'username', 'username_key', 'name', 'email', 'email_verified_at', 'roles', 'password_hash', 'epoch', 'created_at', 'disabled_at', 'last_login_at',
+] as const satisfies (keyof UserRow)[]
+
+function liveSession(db: Kysely<Schema>, id: string, tokenHash: Uint8Array) {
+  return db.selectFrom('sessions').where('id', '=', id).where('token_hash', '=', tokenHash).where('ended_at', 'is', null)
+}
+
+/** Ending brings the expiry forward too, so that one index serves the purge. */
+function ended(now: number) {
+  return (eb: ExpressionBuilder<Schema, 'sessions'>) => ({
+    ended_at: now,
+    expires_at: eb.case().when('expires_at', '>', now).then(now).else(eb.ref('expires_at')).end(),
+  })
+}
+
+async function endSessions(db: Kysely<Schema>, userId: string, except: string | null, now: number): Promise<number> {
+  const result = await db
+    .updateTable('sessions')
+    .set(ended(now))
+    .where('user_id', '=', userId)
+    .where('ended_at', 'is', null)
+    .where('expires_at', '>', now)
+    .$if(except !== null, (update) => update.where('id', '!=', except ?? ''))
+    .executeTakeFirst()
+  return Number(result.numUpdatedRows)
+}
+
+async function endBeyond(trx: Transaction<Schema>, { userId, createdAt }: SessionRecord, maxPerUser: number): Promise<void> {
+  const live = await trx
+    .selectFrom('sessions')
+    .select('id')
+    .where('user_id', '=', userId)
+    .where('ended_at', 'is', null)
+    .where('expires_at', '>', createdAt)
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .execute()
+  const beyond = live.slice(maxPerUser).map(({ id }) => id)
+  if (beyond.length > 0) await trx.updateTable('sessions').set(ended(createdAt)).where('id', 'in', beyond).execute()
+}
+
+function matching(search: string) {
+  const pattern = `%${search.replace(/[\\%_]/g, (character) => `\\${character}`)}%`
+  return sql<boolean>`(username_key like ${pattern} escape '\\' or email like ${pattern} escape '\\')`
+}
+
+function toUser(row: UserRow): UserRecord {
+  return {
+    id: row.id,
+    username: row.username,
+    usernameKey: row.username_key,
+    name: row.name,
+    email: row.email,
+    emailVerifiedAt: row.email_verified_at,
+    roles: JSON.parse(row.roles) as string[],
+    passwordHash: row.password_hash,
+    epoch: row.epoch,
+    createdAt: row.created_at,
+    disabledAt: row.disabled_at,
+    lastLoginAt: row.last_login_at,
+  }
+}
+
+function toUserOrNull(row: UserRow | undefined): UserRecord | null {
+  return row === undefined ? null : toUser(row)
+}
+
+function fromUser(user: UserRecord): UserRow {
+  return {
+    id: user.id,
+    username: user.username,
+    username_key: user.usernameKey,
+    name: user.name,
+    email: user.email,
+    email_verified_at: user.emailVerifiedAt,
+    roles: JSON.stringify(user.roles),
+    password_hash: user.passwordHash,
+    epoch: user.epoch,
+    created_at: user.createdAt,
+    disabled_at: user.disabledAt,
+    last_login_at: user.lastLoginAt,
+  }
+}
+
+function joinedUser(row: SessionAndUserRow): UserRow {
+  return {
+    id: row.u_id,
+    username: row.u_username,
+    username_key: row.u_username_key,
+    name: row.u_name,
+    email: row.u_email,
+    email_verified_at: row.u_email_verified_at,
+    roles: row.u_roles,
+    password_hash: row.u_password_hash,
+    epoch: row.u_epoch,
+    created_at: row.u_created_at,
+    disabled_at: row.u_disabled_at,
+    last_login_at: row.u_last_login_at,
+  }
+}
+
+function toSession(row: SessionRow): SessionRecord {
+  return {
+    id: row.id,
+    userId: row.user_id,
+    userEpoch: row.user_epoch,
+    tokenHash: row.token_hash,
+    createdAt: row.created_at,
+    lastSeenAt: row.last_seen_at,
+    expiresAt: row.expires_at,
+    absoluteExpiresAt: row.absolute_expires_at,
+    authenticatedAt: row.authenticated_at,
+    remembered: row.remembered === 1,
+    userAgent: row.user_agent,
+    ip: row.ip,
+    endedAt: row.ended_at,
+  }
+}
+
+function fromSession(session: SessionRecord): SessionRow {
+  return {
+    id: session.id,
+    user_id: session.userId,
+    user_epoch: session.userEpoch,
+    token_hash: session.tokenHash,
+    created_at: session.createdAt,
+    last_seen_at: session.lastSeenAt,
+    expires_at: session.expiresAt,
+    absolute_expires_at: session.absoluteExpiresAt,
+    authenticated_at: session.authenticatedAt,
+    remembered: session.remembered ? 1 : 0,
+    user_agent: session.userAgent,
+    ip: session.ip,
+    ended_at: session.endedAt,
+  }
+}

@@ -1,0 +1,167 @@
+import { AuthError } from './errors.ts'
+import { canonicalEmail, usernameKey } from './identifiers.ts'
+import type { Log } from './log.ts'
+import { type Passwords, requireStrongPassword } from './passwords.ts'
+import type { SessionRecord, UserRecord, UserStore } from './storage/storage.ts'
+import { hashToken, newId, newToken } from './tokens.ts'
+
+/** A user as callers see one. */
+export interface User {
+  readonly id: string
+  readonly username: string
+  readonly name: string | null
+  readonly email: string | null
+  readonly emailVerified: boolean
+  readonly roles: readonly string[]
+  readonly createdAt: Date
+}
+
+/** A user as administrators see one. */
+export interface UserRow extends User {
+  readonly disabledAt: Date | null
+  readonly lastLoginAt: Date | null
+}
+
+/** What an account is made of. */
+export interface NewUser {
+  readonly username: string
+  /** Without one the account cannot sign in by password. */
+  readonly password?: string | undefined
+  readonly name?: string | undefined
+  readonly email?: string | undefined
+  readonly emailVerified?: boolean | undefined
+  readonly roles?: readonly string[] | undefined
+}
+
+export type Users = ReturnType<typeof createUsers>
+
+export function createUsers(deps: { store: UserStore; passwords: Passwords; now: () => number; minLength: number; log: Log }) {
+  const { store, passwords, now, minLength, log } = deps
+
+  /** Makes an account. @throws `conflict` when the username is taken, `weak_password` */
+  async function create(input: NewUser): Promise<UserRecord> {
+    const email = input.email ?? null
+    if (input.password !== undefined) requireStrongPassword(input.password, minLength, { username: input.username, email })
+    const user: UserRecord = {
+      id: newId(now()),
+      username: input.username,
+      usernameKey: usernameKey(input.username),
+      name: input.name ?? null,
+      email,
+      emailVerifiedAt: email !== null && input.emailVerified === true ? now() : null,
+      roles: [...new Set(input.roles ?? [])],
+      passwordHash: input.password === undefined ? null : await passwords.hash(input.password),
+      epoch: 0,
+      createdAt: now(),
+      disabledAt: null,
+      lastLoginAt: null,
+    }
+    if (!(await store.create(user))) throw new AuthError('conflict', { message: 'This username or address is taken' })
+    log.info({ userId: user.id }, 'user_created')
+    return user
+  }
+
+  /** The user whom these credentials belong to. @throws `invalid_credentials`, the same and after the same work for every cause */
+  async function authenticate(identifier: string, password: string): Promise<UserRecord> {
+    const user = await findByIdentifier(identifier)
+    const matches = await passwords.verify(password, user?.passwordHash ?? null)
+    if (user === null || !matches || user.disabledAt !== null) {
+      log.warn({ userId: user?.id ?? null }, 'authn_login_fail')
+      throw new AuthError('invalid_credentials')
+    }
+    await rehashIfOutdated(user, password)
+    return user
+  }
+
+  async function findByIdentifier(identifier: string): Promise<UserRecord | null> {
+    if (!identifier.includes('@')) return store.findByUsernameKey(usernameKey(identifier))
+    const email = canonicalEmail(identifier)
+    return email === null ? null : store.findByVerifiedEmail(email)
+  }
+
+  async function rehashIfOutdated(user: UserRecord, password: string): Promise<void> {
+    if (user.passwordHash === null || !passwords.isOutdated(user.passwordHash)) return
+    await store.rehash(user.id, { from: user.passwordHash, to: await passwords.hash(password) })
+  }
+
+  /** @throws `invalid_credentials` when the password is not this user's */
+  async function requirePassword(user: UserRecord, password: string): Promise<void> {
+    if (await passwords.verify(password, user.passwordHash)) return
+    log.warn({ userId: user.id }, 'authn_login_fail')
+    throw new AuthError('invalid_credentials')
+  }
+
+  /**
+   * Replaces the password and ends every session but the given one, which gets a new token.
+   * @throws `invalid_credentials`, `weak_password`, `conflict` when another change came first
+   */
+  async function changePassword(user: UserRecord, session: SessionRecord, change: { currentPassword: string; newPassword: string }) {
+    await requirePassword(user, change.currentPassword)
+    requireStrongPassword(change.newPassword, minLength, user)
+    const token = newToken()
+    const passwordHash = await passwords.hash(change.newPassword)
+    const keep = { sessionId: session.id, from: session.tokenHash, to: hashToken(token) }
+    const at = now()
+    const changed = await store.setPassword(user.id, { epoch: user.epoch, passwordHash, now: at, keep })
+    if (!changed) throw new AuthError('conflict', { message: 'The account changed meanwhile; try again' })
+    log.info({ userId: user.id }, 'authn_password_change')
+    return { token, session: { ...session, tokenHash: keep.to, userEpoch: user.epoch + 1, authenticatedAt: at } }
+  }
+
+  return {
+    create,
+    authenticate,
+    requirePassword,
+    changePassword,
+    /** `null` when there is no such user. */
+    find: store.findById,
+    /** By username, compared after folding; `null` when there is none. */
+    findByUsername: (username: string) => store.findByUsernameKey(usernameKey(username)),
+    async setName(id: string, name: string | null): Promise<UserRecord> {
+      return required(await store.setName(id, name))
+    },
+    /** Ends every session of the user and refuses new ones. @throws `not_found` */
+    async disable(id: string): Promise<UserRecord> {
+      const user = required(await store.setDisabledAt(id, now(), now()))
+      log.info({ userId: id }, 'user_disabled')
+      return user
+    },
+    /** @throws `not_found` */
+    async enable(id: string): Promise<UserRecord> {
+      const user = required(await store.setDisabledAt(id, null, now()))
+      log.info({ userId: id }, 'user_enabled')
+      return user
+    },
+    /** Removes the user and all that is theirs. @throws `not_found` */
+    async delete(id: string): Promise<void> {
+      if (!(await store.delete(id))) throw new AuthError('not_found')
+      log.info({ userId: id }, 'user_deleted')
+    },
+    list: store.list,
+  }
+}
+
+function required(user: UserRecord | null): UserRecord {
+  if (user === null) throw new AuthError('not_found')
+  return user
+}
+
+export function toUser(record: UserRecord): User {
+  return {
+    id: record.id,
+    username: record.username,
+    name: record.name,
+    email: record.email,
+    emailVerified: record.emailVerifiedAt !== null,
+    roles: record.roles,
+    createdAt: new Date(record.createdAt),
+  }
+}
+
+export function toUserRow(record: UserRecord): UserRow {
+  return {
+    ...toUser(record),
+    disabledAt: record.disabledAt === null ? null : new Date(record.disabledAt),
+    lastLoginAt: record.lastLoginAt === null ? null : new Date(record.lastLoginAt),
+  }
+}
