@@ -1,0 +1,215 @@
+import { constants } from 'node:crypto'
+import { createServer as createHttpsServer, type Server } from 'node:https'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { AnyRouter, inferRouterContext, TRPCError } from '@trpc/server'
+import { createHTTPHandler, type CreateHTTPContextOptions } from '@trpc/server/adapters/standalone'
+import type { Auth } from '../auth.ts'
+import type { AuthContext } from '../context.ts'
+import { AuthError } from '../errors.ts'
+import { parseOrigin } from '../origin.ts'
+import { newRequestId, withRequestScope } from '../request-scope.ts'
+import { refuse, refuseAtGate } from './gate.ts'
+import { rawResponse, SECURITY_HEADERS } from './headers.ts'
+import { developmentTls, readKeyPair, TLS_POLICY, type TlsOptions, watchKeyPair } from './tls.ts'
+
+const MAX_BODY = 64 * 1024
+const MAX_BATCH = 10
+const DRAIN_MS = 10_000
+const DEFAULT_DIR = './.trpc-login'
+
+/** How the HTTPS server is set up. */
+export interface ServerOptions<TRouter extends AnyRouter> {
+  readonly auth: Auth<string>
+  readonly router: TRouter
+  /** What the application's context holds beside `auth`; called once per request. */
+  readonly createContext?: (request: CreateHTTPContextOptions) => Omit<inferRouterContext<TRouter>, 'auth'> | Promise<Omit<inferRouterContext<TRouter>, 'auth'>>
+  /** @default a development certificate in `./.trpc-login` */
+  readonly tls?: TlsOptions
+  /** @default '127.0.0.1' */
+  readonly host?: string
+  /** 0 picks a free one. @default 8443 */
+  readonly port?: number
+  /** Where procedures live. @default '/api/' */
+  readonly basePath?: string
+  /** The public origin, where it differs from the address. */
+  readonly baseUrl?: string
+  /** Further browser origins that may call, such as `https://app.example.com`. */
+  readonly origins?: readonly string[]
+}
+
+/** A server that accepts connections. */
+export interface RunningServer {
+  readonly url: string
+  readonly port: number
+  /** The development authority's certificate, where one is used. */
+  readonly caFile: string | null
+  /** Looks at the certificate files now rather than at the next poll. */
+  reloadTls(): void
+  /** Lets requests in flight finish for up to 10 seconds, then closes everything, storage included. */
+  close(): Promise<void>
+  /** Closes at once. */
+  abort(): void
+}
+
+/**
+ * Serves a router over HTTPS: development certificate, origin rule, limits, security headers, health checks and graceful stop.
+ * @throws TypeError when an option or the certificate is not fit for use
+ */
+export async function createServer<TRouter extends AnyRouter>(options: ServerOptions<TRouter>): Promise<RunningServer> {
+  const { auth, host = '127.0.0.1', port = 8443, tls = { developmentDir: DEFAULT_DIR } } = options
+  const files = 'certFile' in tls ? tls : null
+  const development = 'developmentDir' in tls ? await developmentTls(tls.developmentDir, host, Date.now()) : null
+  const pair = development ?? readKeyPair(files?.certFile ?? '', files?.keyFile ?? '', Date.now())
+  const state = { draining: false }
+  const server = createHttpsServer(
+    {
+      ...TLS_POLICY,
+      cert: pair.cert,
+      key: pair.key,
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION,
+      ALPNProtocols: ['http/1.1'],
+      handshakeTimeout: 5000,
+      headersTimeout: 10_000,
+      requestTimeout: 15_000,
+      connectionsCheckingInterval: 2000,
+      keepAliveTimeout: 10_000,
+      maxHeaderSize: 16 * 1024,
+    },
+    createListener(options, state),
+  )
+  server.maxRequestsPerSocket = 1000
+  server.maxConnections = 4000
+  const sockets = trackSockets(server)
+  server.on('clientError', answerUnparsable)
+  server.on('tlsClientError', (_error, socket) => socket.destroy())
+
+  const watch = files && watchKeyPair(files.certFile, files.keyFile, (next) => server.setSecureContext({ ...TLS_POLICY, ...next }), (error) => auth.log.error({ error: error.message }, 'tls_reload_failed'))
+  await listen(server, host, port)
+  server.on('error', (error) => auth.log.error({ error: String(error) }, 'server_error'))
+  const address = server.address() as AddressInfo
+
+  let closing: Promise<void> | undefined
+  const destroySockets = () => {
+    for (const socket of sockets) socket.destroy()
+  }
+  return {
+    url: `https://${host.includes(':') ? `[${host}]` : host}:${address.port}`,
+    port: address.port,
+    caFile: development?.caFile ?? null,
+    reloadTls: () => watch?.reload(),
+    close() {
+      state.draining = true
+      watch?.stop()
+      closing ??= drain(server, destroySockets).then(() => auth.close())
+      return closing
+    },
+    abort: destroySockets,
+  }
+}
+
+function createListener<TRouter extends AnyRouter>(options: ServerOptions<TRouter>, state: { draining: boolean }) {
+  const { auth, router, baseUrl } = options
+  const basePath = `/${(options.basePath ?? '/api/').replace(/^\/+|\/+$/g, '')}/`
+  const allowedOrigins = new Set([...(options.origins ?? []), ...(baseUrl === undefined ? [] : [baseUrl])].map(parseOrigin))
+  const handle = createHTTPHandler({
+    router,
+    basePath,
+    maxBodySize: MAX_BODY,
+    maxBatchSize: MAX_BATCH,
+    createContext: async (request) => ({ ...(await options.createContext?.(request)), ...auth.createContext(request) }) as inferRouterContext<TRouter>,
+    responseMeta: ({ errors }) => ({ headers: retryAfter(errors) }),
+    onError: ({ error, path, ctx }) => logUnexpected(auth, error, path, ctx),
+  })
+
+  return (req: IncomingMessage, res: ServerResponse): void => {
+    const id = newRequestId()
+    for (const name in SECURITY_HEADERS) res.setHeader(name, SECURITY_HEADERS[name] as string)
+    res.setHeader('X-Request-Id', id)
+    if (state.draining) res.setHeader('Connection', 'close')
+    withRequestScope({ id, plain: req.headers.accept === 'application/json' }, () => {
+      if (req.url === '/healthz') return answerHealth(res, true)
+      if (req.url === '/readyz') return void answerReady(auth, res, state.draining)
+      if (!refuseAtGate(req, res, { basePath, allowedOrigins }) && !refuseLongBody(req, res)) handle(req, res)
+    })
+  }
+}
+
+/** tRPC reads a body only for procedures with an input; a stated length is refused for all. */
+function refuseLongBody(req: IncomingMessage, res: ServerResponse): boolean {
+  return Number(req.headers['content-length'] ?? 0) > MAX_BODY && refuse(res, 413, 'invalid_input', `The body may have ${MAX_BODY} bytes`)
+}
+
+function retryAfter(errors: readonly (TRPCError | undefined)[]): Record<string, string> {
+  const seconds = errors.flatMap((error) => (error instanceof AuthError && error.retryAfter !== undefined ? [error.retryAfter] : []))
+  return seconds.length === 0 ? {} : { 'retry-after': String(Math.max(...seconds)) }
+}
+
+/** What the caller is not told goes to the log, under the same request id. */
+function logUnexpected(auth: Auth<string>, error: TRPCError, path: string | undefined, ctx: unknown): void {
+  const unavailable = error instanceof AuthError && error.reason === 'unavailable'
+  if (error.code !== 'INTERNAL_SERVER_ERROR' && !unavailable) return
+  try {
+    const cause: unknown = error.cause ?? error
+    const detail = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
+    auth.log.error({ requestId: (ctx as AuthContext | undefined)?.auth.requestId ?? null, path: path ?? null, error: detail }, 'procedure_failed')
+  } catch {
+    // A throwing onError would end the process; a log that cannot be written must not.
+  }
+}
+
+function answerHealth(res: ServerResponse, ok: boolean): void {
+  res.statusCode = ok ? 200 : 503
+  res.setHeader('Content-Type', 'application/json; charset=utf-8')
+  res.end(JSON.stringify({ ok }))
+}
+
+async function answerReady(auth: Auth<string>, res: ServerResponse, draining: boolean): Promise<void> {
+  const ready = !draining && (await auth.storage.check().then(() => true, () => false))
+  answerHealth(res, ready)
+}
+
+function answerUnparsable(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  const [status, phrase] = PARSE_FAILURES[error.code ?? ''] ?? [400, 'Bad Request']
+  socket.end(rawResponse(status, phrase), () => socket.destroy())
+}
+
+const PARSE_FAILURES: Readonly<Record<string, readonly [number, string]>> = {
+  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large'],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'Content Too Large'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout'],
+}
+
+/** Node's own closing leaves half-open sockets be, and they would hold up the stop. */
+function trackSockets(server: Server): Set<Socket> {
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.on('error', () => socket.destroy())
+    socket.once('close', () => sockets.delete(socket))
+  })
+  return sockets
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.removeListener('error', reject)
+      resolve()
+    })
+  })
+}
+
+function drain(server: Server, destroySockets: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(destroySockets, DRAIN_MS)
+    server.close(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+    server.closeIdleConnections()
+  })
+}
