@@ -1,0 +1,43 @@
+import { createInterface } from 'node:readline'
+import { Writable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+
+export const EXIT = { ok: 0, failure: 1, usage: 2, notFound: 3, conflict: 4 } as const
+
+/** The command was called wrongly. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+/** A result goes to standard output: as JSON, or as lines for people. */
+export function print(value: unknown, options: { json?: boolean }, lines: () => readonly string[]): void {
+  process.stdout.write(options.json === true ? `${JSON.stringify(value)}\n` : lines().map((line) => `${line}\n`).join(''))
+}
+
+/** The password from standard input, without the line's end that `echo` leaves. */
+export async function readPasswordFromStdin(): Promise<string> {
+  return (await text(process.stdin)).replace(/\r?\n$/, '')
+}
+
+/** Asks twice on the terminal, without showing what is typed. @throws UsageError when there is no terminal or the two differ */
+export async function askNewPassword(): Promise<string> {
+  if (!process.stdin.isTTY) throw new UsageError('no terminal to ask for a password; use --password-stdin')
+  const password = await ask('Password: ')
+  if ((await ask('Again: ')) !== password) throw new UsageError('the passwords differ')
+  return password
+}
+
+function ask(question: string): Promise<string> {
+  process.stderr.write(question)
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
+  const lines = createInterface({ input: process.stdin, output: silent, terminal: true })
+  return new Promise((resolve, reject) => {
+    lines.once('SIGINT', () => reject(new UsageError('cancelled')))
+    lines.question('', resolve)
+  }).then(
+    (answer) => answer as string,
+  ).finally(() => {
+    lines.close()
+    process.stderr.write('\n')
+  })
+}

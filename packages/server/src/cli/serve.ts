@@ -1,0 +1,16 @@
+import { initTRPC } from '@trpc/server'
+import { createAuth } from '../auth.ts'
+import type { AuthContext } from '../context.ts'
+import { formatAuthError } from '../errors.ts'
+import { createServer } from '../http/server.ts'
+import { transformer } from '../transformer.ts'
+import { loadConfig } from './config.ts'
+import { runUntilStopped } from '../http/run.ts'
+
+/** Serves the auth router alone, until a signal ends it. */
+export async function serve(): Promise<void> {
+  const { registration, trustedProxies, server, openStorage } = loadConfig()
+  const auth = createAuth({ storage: openStorage(), registration, trustedProxies })
+  const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
+  await runUntilStopped(await createServer({ auth, router: t.router({ auth: auth.router }), ...server }))
+}

@@ -1,0 +1,47 @@
+import { z } from 'zod'
+import { createAuth } from '../auth.ts'
+import { emailSchema, nameSchema, usernameSchema } from '../identifiers.ts'
+import { silentLog } from '../log.ts'
+import { passwordSchema } from '../passwords.ts'
+import { toUserRow } from '../users.ts'
+import { loadConfig } from './config.ts'
+import { askNewPassword, print, readPasswordFromStdin, UsageError } from './output.ts'
+
+interface Options {
+  name?: string
+  email?: string
+  emailVerified?: boolean
+  role?: string[]
+  passwordStdin?: boolean
+  password: boolean
+  json?: boolean
+}
+
+const schema = z.strictObject({
+  username: usernameSchema,
+  name: nameSchema.optional(),
+  email: emailSchema.optional(),
+  emailVerified: z.boolean(),
+  roles: z.array(z.string().regex(/^[a-z][a-z0-9_-]{0,63}$/, 'a role is a lower-case word')),
+  password: passwordSchema.optional(),
+})
+
+/** Adds a user; the first administrator is made this way. */
+export async function addUser(username: string, options: Options): Promise<void> {
+  const { openStorage } = loadConfig()
+  const { name, email, emailVerified = false, role: roles = [] } = options
+  const result = schema.safeParse({ username, name, email, emailVerified, roles, password: await readPassword(options) })
+  if (!result.success) throw new UsageError(z.prettifyError(result.error))
+  const auth = createAuth({ storage: openStorage(), log: silentLog })
+  try {
+    const user = toUserRow(await auth.users.create(result.data))
+    print(user, options, () => [`added ${user.username} (${user.id})`])
+  } finally {
+    await auth.close()
+  }
+}
+
+async function readPassword(options: Options): Promise<string | undefined> {
+  if (!options.password) return undefined
+  return options.passwordStdin === true ? readPasswordFromStdin() : askNewPassword()
+}

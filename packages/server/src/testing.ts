@@ -1,0 +1,57 @@
+import { type Auth, createAuth } from './auth.ts'
+import type { AuthContext } from './context.ts'
+import { silentLog } from './log.ts'
+import type { AuthOptions } from './options.ts'
+import { sqliteStorage } from './storage/sqlite.ts'
+import type { UserRecord } from './storage/storage.ts'
+import type { NewUser } from './users.ts'
+
+/** A clock that stands still until the test moves it. */
+export interface TestClock {
+  now(): number
+  /** Moves the clock forward. */
+  advance(ms: number): void
+}
+
+/** An auth in memory, for tests of applications. */
+export interface TestAuth<TRole extends string> extends Auth<TRole>, AsyncDisposable {
+  readonly clock: TestClock
+  /** A context for `createCaller`, signed in as a user who is made when missing, or as nobody. */
+  contextFor(user: string | Partial<NewUser> | null, options?: { remember?: boolean }): Promise<AuthContext>
+}
+
+/**
+ * Everything `createAuth` gives, in memory and with a clock that the test sets. Use it with your router's `createCaller`:
+ * `createCaller({ ...(await auth.contextFor('ada')), db })`.
+ */
+export function createTestAuth<const TRole extends string = never>(options: Omit<AuthOptions<TRole>, 'now' | 'storage'> = {}): TestAuth<TRole> {
+  let time = Date.UTC(2026, 0, 1)
+  const clock: TestClock = {
+    now: () => time,
+    advance: (ms) => {
+      time += ms
+    },
+  }
+  const auth = createAuth<TRole>({ log: silentLog, ...options, storage: sqliteStorage({ path: ':memory:' }), now: clock.now })
+
+  async function findOrMake(user: string | Partial<NewUser>): Promise<UserRecord> {
+    const wanted = typeof user === 'string' ? { username: user } : user
+    const username = wanted.username ?? 'user'
+    return (await auth.users.findByUsername(username)) ?? auth.users.create({ ...wanted, username })
+  }
+
+  return {
+    ...auth,
+    clock,
+    async contextFor(user, { remember = false } = {}) {
+      const resHeaders = new Headers()
+      const context = auth.createContext({ req: new Request('https://localhost/'), resHeaders })
+      if (user === null) return context
+      await context.auth.login(await findOrMake(user), { remember })
+      const cookie = resHeaders.getSetCookie().at(-1)?.split(';', 1)[0] ?? ''
+      // A context of its own, so that the session is looked up as it is for a request.
+      return auth.createContext({ req: new Request('https://localhost/', { headers: { cookie } }), resHeaders: new Headers() })
+    },
+    [Symbol.asyncDispose]: auth.close,
+  }
+}
