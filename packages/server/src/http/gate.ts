@@ -4,6 +4,8 @@ import { isAllowedOrigin } from '../origin.ts'
 import { requestId } from '../request-scope.ts'
 
 const MAX_URL = 8192
+/** What an answer depends on, beside what tRPC adds. */
+export const VARY = 'Origin, Sec-Fetch-Site'
 const METHODS = 'GET, HEAD, POST, OPTIONS'
 
 /** What stands in front of tRPC: everything that it would let through and we do not. */
@@ -19,7 +21,7 @@ export function refuseAtGate(req: IncomingMessage, res: ServerResponse, options:
   // Exactly as sent: what another layer would fold into the prefix is not the prefix.
   if (!url.startsWith(options.basePath)) return refuse(res, 404, 'not_found')
   const { origin, host, 'sec-fetch-site': fetchSite } = req.headers
-  res.setHeader('Vary', 'Origin, Sec-Fetch-Site, Accept')
+  res.setHeader('Vary', VARY)
   if (!isAllowedOrigin({ origin, host, fetchSite: Array.isArray(fetchSite) ? fetchSite[0] : fetchSite }, options.allowedOrigins)) {
     return refuse(res, 403, 'origin_refused')
   }

@@ -10,7 +10,7 @@ import type { AuthContext } from '../context.ts'
 import { AuthError } from '../errors.ts'
 import { parseOrigin } from '../origin.ts'
 import { newRequestId, withRequestScope } from '../request-scope.ts'
-import { refuse, refuseAtGate } from './gate.ts'
+import { refuse, refuseAtGate, VARY } from './gate.ts'
 import { rawResponse, SECURITY_HEADERS } from './headers.ts'
 import { developmentTls, readKeyPair, TLS_POLICY, type TlsOptions, watchKeyPair } from './tls.ts'
 
@@ -119,7 +119,7 @@ function createListener<TRouter extends AnyRouter>(options: ServerOptions<TRoute
     maxBodySize: MAX_BODY,
     maxBatchSize: MAX_BATCH,
     createContext: async (request) => ({ ...(await options.createContext?.(request)), ...auth.createContext(request) }) as inferRouterContext<TRouter>,
-    responseMeta: ({ errors }) => ({ headers: retryAfter(errors) }),
+    responseMeta: ({ errors }) => ({ headers: metaHeaders(errors) }),
     onError: ({ error, path, ctx }) => logUnexpected(auth, error, path, ctx),
   })
 
@@ -141,9 +141,12 @@ function refuseLongBody(req: IncomingMessage, res: ServerResponse): boolean {
   return Number(req.headers['content-length'] ?? 0) > MAX_BODY && refuse(res, 413, 'invalid_input', `The body may have ${MAX_BODY} bytes`)
 }
 
-function retryAfter(errors: readonly (TRPCError | undefined)[]): Record<string, string> {
+function metaHeaders(errors: readonly (TRPCError | undefined)[]): Headers {
+  // tRPC writes its own Vary over the one that is already there.
+  const headers = new Headers({ vary: VARY })
   const seconds = errors.flatMap((error) => (error instanceof AuthError && error.retryAfter !== undefined ? [error.retryAfter] : []))
-  return seconds.length === 0 ? {} : { 'retry-after': String(Math.max(...seconds)) }
+  if (seconds.length > 0) headers.set('retry-after', String(Math.max(...seconds)))
+  return headers
 }
 
 /** What the caller is not told goes to the log, under the same request id. */
