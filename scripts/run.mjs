@@ -5,8 +5,8 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { PNPM } from './pnpm.mjs'
 
-const PNPM = '12.21.0'
 const NODE_FLOOR = [24, 15]
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const stamp = join(root, 'node_modules', '.installed')
@@ -70,7 +70,9 @@ function findNode() {
   const names = [`node-${process.platform}-${process.arch}`, `node-bin-${process.platform}-${process.arch}`]
   const found = names.map((name) => join(root, 'node_modules', name, 'bin', 'node')).find((path) => existsSync(path))
   if (found !== undefined) return found
-  console.error(`Node >= ${NODE_FLOOR.join('.')} is needed; this one is ${process.versions.node} and none is bundled for ${process.platform}-${process.arch}`)
+  console.error(
+    `Node >= ${NODE_FLOOR.join('.')} is needed; this one is ${process.versions.node} and none is bundled for ${process.platform}-${process.arch}`,
+  )
   process.exit(1)
 }
 

@@ -14,9 +14,7 @@ const anyObject = z.record(z.string(), z.json())
 const appRouter = t.router({
   auth: auth.router,
   // open to all
-  notauthFunc: t.procedure
-    .input(anyObject)
-    .mutation(({ input }) => ({ ok: true, msg: `notauth_func(${JSON.stringify(input)})` })),
+  notauthFunc: t.procedure.input(anyObject).mutation(({ input }) => ({ ok: true, msg: `notauth_func(${JSON.stringify(input)})` })),
   // needs a login, and answers 401 without one
   authFunc: t.procedure
     .concat(auth.requireUser)

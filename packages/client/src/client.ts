@@ -43,7 +43,7 @@ export interface Client<TRouter extends AnyRouter> {
   readonly api: TRPCClient<TRouter>
   readonly session: ClientSession<SignedInOf<TRouter>>
   /** Ends subscriptions and calls under way; later calls fail. The session itself goes on. */
-  close(): Promise<void>
+  readonly close: () => Promise<void>
 }
 
 /**
@@ -62,12 +62,21 @@ export function createClient<TRouter extends AnyRouter>(options: ClientOptions<T
 
   const { session, recorder } = createSession<SignedInOf<TRouter>>(() => askMe())
   const link = (recover: (() => Promise<void>) | null): TRPCLink<TRouter> =>
-    sessionLink({ authPath, recorder, forget: async () => jar?.clear(), recover, open, isClosed: () => closed }) as unknown as TRPCLink<TRouter>
+    sessionLink({
+      authPath,
+      recorder,
+      forget: async () => jar?.clear(),
+      recover,
+      open,
+      isClosed: () => closed,
+    })
   const plainApi = createTRPCClient<TRouter>({ links: [link(null), transport] })
   const recoverOnce = () => {
-    recovering ??= Promise.resolve(options.recover?.(plainApi)).then(() => undefined).finally(() => {
-      recovering = null
-    })
+    recovering ??= (async () => options.recover?.(plainApi))()
+      .then(() => undefined)
+      .finally(() => {
+        recovering = null
+      })
     return recovering
   }
   const api = createTRPCClient<TRouter>({ links: [link(options.recover === undefined ? null : recoverOnce), transport] })
@@ -83,13 +92,18 @@ export function createClient<TRouter extends AnyRouter>(options: ClientOptions<T
     session,
     async close() {
       closed = true
-      for (const handle of [...open]) handle.unsubscribe()
+      for (const handle of open) handle.unsubscribe()
       await recovering?.catch(() => undefined)
     },
   }
 }
 
-function createTransport<TRouter extends AnyRouter>(options: ClientOptions<TRouter>, url: string, authPath: string, fetch: Fetch): TRPCLink<TRouter> {
+function createTransport<TRouter extends AnyRouter>(
+  options: ClientOptions<TRouter>,
+  url: string,
+  authPath: string,
+  fetch: Fetch,
+): TRPCLink<TRouter> {
   const transformer = options.transformer === undefined ? superjson : options.transformer
   // Whether a transformer belongs here depends on TRouter, which is not known in a generic function.
   const common = { url, ...(transformer === null ? {} : { transformer }) } as never as { url: string }

@@ -21,9 +21,13 @@ export interface NodeClientOptions<TRouter extends AnyRouter> extends Omit<Clien
  * @throws TypeError when the URL is not one that a session may be sent to
  */
 export function createClient<TRouter extends AnyRouter>({ ca, ...options }: NodeClientOptions<TRouter>): Client<TRouter> {
-  const agent = new Agent({ connect: ca === undefined ? {} : { ca: typeof ca === 'string' || Buffer.isBuffer(ca) ? ca : [...ca] }, allowH2: false })
+  const agent = new Agent({
+    connect: ca === undefined ? {} : { ca: typeof ca === 'string' || Buffer.isBuffer(ca) ? ca : [...ca] },
+    allowH2: false,
+  })
   // undici's own fetch: an agent of the package does not fit every Node's built-in one.
-  const fetch: Fetch = (input, init) => undiciFetch(input as string, { ...(init as object), dispatcher: agent }) as unknown as Promise<Response>
+  const fetch: Fetch = (input, init) =>
+    undiciFetch(input as string, { ...(init as object), dispatcher: agent }) as unknown as Promise<Response>
   const client = createPlainClient<TRouter>({ ...options, fetch })
   return {
     ...client,

@@ -46,69 +46,80 @@ export function sessionLink<S>(deps: {
     await forget()
   }
 
-  return () => ({ op, next }) =>
-    observable((observer) => {
-      if (isClosed()) {
-        observer.error(TRPCClientError.from(new Error('this client was closed')))
-        return
-      }
-      let inner: Unsubscribable | undefined
-      let done = false
-      const finish = () => {
-        done = true
-        open.delete(handle)
-      }
-      const handle: Unsubscribable = {
-        unsubscribe() {
-          const wasDone = done
+  return () =>
+    ({ op, next }) =>
+      observable((observer) => {
+        if (isClosed()) {
+          observer.error(TRPCClientError.from(new Error('this client was closed')))
+          return
+        }
+        let inner: Unsubscribable | undefined
+        let done = false
+        const finish = () => {
+          done = true
+          open.delete(handle)
+        }
+        const handle: Unsubscribable = {
+          unsubscribe() {
+            const wasDone = done
+            finish()
+            inner?.unsubscribe()
+            if (!wasDone) observer.error(TRPCClientError.from(new Error('this client was closed')))
+          },
+        }
+        open.add(handle)
+
+        function attempt(mayRecover: boolean): void {
+          const generation = recorder.generation
+          inner = next(op).subscribe({
+            next(envelope: OperationResultEnvelope<unknown, TRPCClientError<AnyRouter>>) {
+              if ('data' in envelope.result && op.type !== 'subscription') note(op, envelope.result.data, generation)
+              observer.next(envelope)
+            },
+            error(error) {
+              const reason = reasonOf(error)
+              if (done || (reason !== 'session_ended' && reason !== 'not_signed_in')) return fail(error)
+              void settle(error, reason, generation, mayRecover)
+            },
+            complete() {
+              finish()
+              observer.complete()
+            },
+          })
+        }
+
+        function fail(error: TRPCClientError<AnyRouter>): void {
+          if (done) return
+          finish()
+          observer.error(error)
+        }
+
+        async function settle(
+          error: TRPCClientError<AnyRouter>,
+          reason: 'session_ended' | 'not_signed_in',
+          generation: number,
+          mayRecover: boolean,
+        ) {
+          if (mayRecover && recover !== null && reason === 'session_ended' && !travelsAlone(op.path, authPath)) {
+            // Whoever signed in since this call began has recovered for it.
+            const recovered =
+              recorder.generation !== generation ||
+              (await recover().then(
+                () => true,
+                () => false,
+              ))
+            if (recovered && !done) return attempt(false)
+          }
+          await noteFailure(reason, generation).catch(() => {
+            // The call's own error tells more than a store that could not be written.
+          })
+          fail(error)
+        }
+
+        attempt(true)
+        return () => {
           finish()
           inner?.unsubscribe()
-          if (!wasDone) observer.error(TRPCClientError.from(new Error('this client was closed')))
-        },
-      }
-      open.add(handle)
-
-      function attempt(mayRecover: boolean): void {
-        const generation = recorder.generation
-        inner = next(op).subscribe({
-          next(envelope: OperationResultEnvelope<unknown, TRPCClientError<AnyRouter>>) {
-            if ('data' in envelope.result && op.type !== 'subscription') note(op, envelope.result.data, generation)
-            observer.next(envelope)
-          },
-          error(error) {
-            const reason = reasonOf(error)
-            if (done || (reason !== 'session_ended' && reason !== 'not_signed_in')) return fail(error)
-            void settle(error, reason, generation, mayRecover)
-          },
-          complete() {
-            finish()
-            observer.complete()
-          },
-        })
-      }
-
-      function fail(error: TRPCClientError<AnyRouter>): void {
-        if (done) return
-        finish()
-        observer.error(error)
-      }
-
-      async function settle(error: TRPCClientError<AnyRouter>, reason: 'session_ended' | 'not_signed_in', generation: number, mayRecover: boolean) {
-        if (mayRecover && recover !== null && reason === 'session_ended' && !travelsAlone(op.path, authPath)) {
-          // Whoever signed in since this call began has recovered for it.
-          const recovered = recorder.generation !== generation || (await recover().then(() => true, () => false))
-          if (recovered && !done) return attempt(false)
         }
-        await noteFailure(reason, generation).catch(() => {
-          // The call's own error tells more than a store that could not be written.
-        })
-        fail(error)
-      }
-
-      attempt(true)
-      return () => {
-        finish()
-        inner?.unsubscribe()
-      }
-    })
+      })
 }

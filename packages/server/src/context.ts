@@ -1,5 +1,5 @@
-import { clearedSessionCookie, readSessionToken, sessionCookie } from './cookies.ts'
 import type { ClientAddress } from './address.ts'
+import { clearedSessionCookie, readSessionToken, sessionCookie } from './cookies.ts'
 import { AuthError } from './errors.ts'
 import { newRequestId, requestId } from './request-scope.ts'
 import type { Resolution, Session, Sessions } from './sessions.ts'
@@ -160,7 +160,7 @@ function refused(message: string): AuthError {
 
 function header({ req }: ContextRequest, name: string): string | undefined {
   if (req.headers instanceof Headers) return req.headers.get(name) ?? undefined
-  const value = (req.headers as NodeRequest['headers'])[name]
+  const value = req.headers[name]
   return Array.isArray(value) ? value.join(', ') : value
 }
 

@@ -93,10 +93,7 @@ interface ErrorShape {
  * Gives errors their stable reason and request id, and masks those that nobody meant to show.
  * Use it as the `errorFormatter` of the application's `initTRPC`.
  */
-export function formatAuthError<S extends ErrorShape>(opts: {
-  shape: S
-  error: TRPCError
-}): Omit<S, 'data'> & { data: AuthErrorData } {
+export function formatAuthError<S extends ErrorShape>(opts: { shape: S; error: TRPCError }): Omit<S, 'data'> & { data: AuthErrorData } {
   const { shape, error } = opts
   const { code, httpStatus, path } = shape.data
   const issues = issuesOf(error)

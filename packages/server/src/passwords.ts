@@ -22,15 +22,14 @@ export interface Passwords {
   isOutdated(hash: string): boolean
 }
 
-// The enum of @node-rs/argon2 is an ambient const one, which erasable TypeScript cannot read.
-const ARGON2ID = 2
 const PHC = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$/
 const MAX_LENGTH = 256
 
 export function createPasswords(parameters: PasswordParameters): Passwords {
   const { memoryKiB, iterations, parallelism } = parameters
+  // The library's default algorithm is argon2id; its enum is an ambient const one, which erasable TypeScript cannot read.
   const hashNow = (password: string) =>
-    hash(canonical(password), { algorithm: ARGON2ID, memoryCost: memoryKiB, timeCost: iterations, parallelism, outputLen: 32 })
+    hash(canonical(password), { memoryCost: memoryKiB, timeCost: iterations, parallelism, outputLen: 32 })
   let decoy: Promise<string> | undefined
 
   return {

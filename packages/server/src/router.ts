@@ -34,7 +34,9 @@ export function createRouter(deps: { users: Users; sessions: Sessions; guards: G
     me: open.query(({ ctx }) => ctx.auth.signedIn()),
     register: open
       .meta(ALONE)
-      .input(z.strictObject({ username: usernameSchema, password: passwordSchema, name: nameSchema.optional(), email: emailSchema.optional() }))
+      .input(
+        z.strictObject({ username: usernameSchema, password: passwordSchema, name: nameSchema.optional(), email: emailSchema.optional() }),
+      )
       .mutation(async ({ ctx, input }) => {
         if (registration === 'closed') throw new AuthError('registration_closed')
         return ctx.auth.login(await users.create(input))
@@ -64,9 +66,7 @@ export function createRouter(deps: { users: Users; sessions: Sessions; guards: G
     account: {
       update: user
         .input(z.strictObject({ name: nameSchema.nullable().optional() }))
-        .mutation(async ({ ctx, input }) =>
-          input.name === undefined ? ctx.user : toUser(await users.setName(ctx.user.id, input.name)),
-        ),
+        .mutation(async ({ ctx, input }) => (input.name === undefined ? ctx.user : toUser(await users.setName(ctx.user.id, input.name)))),
       delete: fresh
         .meta(ALONE)
         .input(z.strictObject({ password: passwordSchema }))

@@ -24,7 +24,9 @@ export interface TestAuth<TRole extends string> extends Auth<TRole>, AsyncDispos
  * Everything `createAuth` gives, in memory and with a clock that the test sets. Use it with your router's `createCaller`:
  * `createCaller({ ...(await auth.contextFor('ada')), db })`.
  */
-export function createTestAuth<const TRole extends string = never>(options: Omit<AuthOptions<TRole>, 'now' | 'storage'> = {}): TestAuth<TRole> {
+export function createTestAuth<const TRole extends string = never>(
+  options: Omit<AuthOptions<TRole>, 'now' | 'storage'> = {},
+): TestAuth<TRole> {
   let time = Date.UTC(2026, 0, 1)
   const clock: TestClock = {
     now: () => time,

@@ -51,8 +51,10 @@ function requireHarmless(meta: unknown): void {
   let annotations = 0
   JSON.stringify(meta, (_key, value: unknown) => {
     annotations += 1
-    if (annotations > MAX_ANNOTATIONS) throw new AuthError('invalid_input', { message: `Input may carry ${MAX_ANNOTATIONS} superjson annotations` })
-    if (value === 'typed-array' || value === 'regexp') throw new AuthError('invalid_input', { message: `superjson type ${value} is not accepted` })
+    if (annotations > MAX_ANNOTATIONS)
+      throw new AuthError('invalid_input', { message: `Input may carry ${MAX_ANNOTATIONS} superjson annotations` })
+    if (value === 'typed-array' || value === 'regexp')
+      throw new AuthError('invalid_input', { message: `superjson type ${value} is not accepted` })
     return value
   })
 }

@@ -9,31 +9,48 @@ import type { Storage } from '../storage/storage.ts'
 
 const PREFIX = 'TRPC_LOGIN_'
 
-const list = z
-  .string()
-  .transform((text) => text.split(',').map((part) => part.trim()).filter((part) => part !== ''))
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+)
 const origin = z.string().refine(accepts(parseOrigin), 'must be an https origin such as https://app.example.com')
 
 /** Every variable with its default and meaning: checks the environment and prints the help. */
 const VARIABLES = {
   HOST: z.string().min(1, 'must not be empty').default('127.0.0.1').describe('address to listen on'),
-  PORT: z.string().regex(/^\d{1,5}$/, 'must be a number from 0 to 65535').transform(Number).refine((port) => port <= 65_535, 'must be a number from 0 to 65535').default(8443).describe('port to listen on; 0 picks a free one'),
+  PORT: z
+    .string()
+    .regex(/^\d{1,5}$/, 'must be a number from 0 to 65535')
+    .transform(Number)
+    .refine((port) => port <= 65_535, 'must be a number from 0 to 65535')
+    .default(8443)
+    .describe('port to listen on; 0 picks a free one'),
   DATA_DIR: z.string().min(1, 'must not be empty').default('./.trpc-login').describe('database file, development CA and certificate'),
-  DATABASE_URL: z.string().regex(/^sqlite:.+/, 'must be sqlite:PATH').optional().describe('sqlite:PATH; default sqlite:DATA_DIR/login.db'),
+  DATABASE_URL: z
+    .string()
+    .regex(/^sqlite:.+/, 'must be sqlite:PATH')
+    .optional()
+    .describe('sqlite:PATH; default sqlite:DATA_DIR/login.db'),
   TLS_CERT: z.string().min(1, 'must name a PEM file').optional().describe('certificate chain, PEM; default a development certificate'),
   TLS_KEY: z.string().min(1, 'must name a PEM file').optional().describe('private key, PEM'),
   BASE_URL: origin.optional().describe('public origin, where it differs from the listening address'),
   ORIGINS: list.pipe(z.array(origin)).default([]).describe('further browser origins allowed to call, comma separated'),
   TRUSTED_PROXIES: list
-    .refine(accepts((ranges: string[]) => createClientAddress(ranges)), 'must be addresses or CIDRs such as 10.0.0.0/8')
+    .refine(
+      accepts((ranges: string[]) => createClientAddress(ranges)),
+      'must be addresses or CIDRs such as 10.0.0.0/8',
+    )
     .default([])
     .describe('addresses or CIDRs whose X-Forwarded-For is believed, comma separated'),
   REGISTRATION: z.enum(['open', 'closed'], 'must be open or closed').default('closed').describe('whether auth.register makes accounts'),
 } as const
 
-const schema = z
-  .strictObject(VARIABLES)
-  .refine((values) => (values.TLS_CERT === undefined) === (values.TLS_KEY === undefined), { path: ['TLS_KEY'], message: 'must be set together with TRPC_LOGIN_TLS_CERT' })
+const schema = z.strictObject(VARIABLES).refine((values) => (values.TLS_CERT === undefined) === (values.TLS_KEY === undefined), {
+  path: ['TLS_KEY'],
+  message: 'must be set together with TRPC_LOGIN_TLS_CERT',
+})
 
 /** What the environment says, ready for `createAuth` and `createServer`. */
 export interface Config {
@@ -41,7 +58,13 @@ export interface Config {
   readonly databaseFile: string
   readonly registration: 'open' | 'closed'
   readonly trustedProxies: readonly string[]
-  readonly server: { readonly host: string; readonly port: number; readonly tls: TlsOptions; readonly baseUrl?: string; readonly origins: readonly string[] }
+  readonly server: {
+    readonly host: string
+    readonly port: number
+    readonly tls: TlsOptions
+    readonly baseUrl?: string
+    readonly origins: readonly string[]
+  }
   /** Opens the database, making the data directory when it is missing. */
   openStorage(options?: { migrate?: boolean }): Storage
 }
@@ -90,7 +113,7 @@ export function describeVariables(): string {
 
 function defaultOf(type: z.ZodType): string {
   const value: unknown = type.safeParse(undefined).data
-  return value === undefined || (Array.isArray(value) && value.length === 0) ? '' : ` (default ${String(value)})`
+  return typeof value === 'string' || typeof value === 'number' ? ` (default ${value})` : ''
 }
 
 function readVariables(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
@@ -116,7 +139,9 @@ function readValue(key: string, file: string): string {
 
 function describe(issue: z.core.$ZodIssue): string {
   if (issue.code !== 'unrecognized_keys') return `${PREFIX}${String(issue.path[0])} ${issue.message}`
-  const known = Object.keys(VARIABLES).map((name) => `${PREFIX}${name}`).join(', ')
+  const known = Object.keys(VARIABLES)
+    .map((name) => `${PREFIX}${name}`)
+    .join(', ')
   return `${issue.keys.map((key) => `${PREFIX}${key}`).join(', ')} is not a setting; known are ${known}, each also with _FILE`
 }
 

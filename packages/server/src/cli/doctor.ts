@@ -19,7 +19,11 @@ interface Finding {
 export async function doctor(options: { json?: boolean }): Promise<void> {
   const config = loadConfig()
   const findings = [checkNode(), checkDirectory(config), await checkDatabase(config), checkCertificate(config), checkReach(config)]
-  print(findings, options, () => findings.map(({ check, ok, detail, remedy }) => `${ok ? 'ok  ' : 'FAIL'} ${check}: ${detail}${remedy === undefined ? '' : `\n       ${remedy}`}`))
+  print(findings, options, () =>
+    findings.map(
+      ({ check, ok, detail, remedy }) => `${ok ? 'ok  ' : 'FAIL'} ${check}: ${detail}${remedy === undefined ? '' : `\n       ${remedy}`}`,
+    ),
+  )
   if (findings.some(({ ok }) => !ok)) process.exitCode = EXIT.failure
 }
 
@@ -50,7 +54,12 @@ async function checkDatabase({ databaseFile, openStorage }: Config): Promise<Fin
     }
   } catch (error) {
     const { message, cause } = error as Error
-    return { check, ok: false, detail: `${databaseFile}: ${cause instanceof Error ? cause.message : message}`, remedy: 'check the path, its owner and its mode' }
+    return {
+      check,
+      ok: false,
+      detail: `${databaseFile}: ${cause instanceof Error ? cause.message : message}`,
+      remedy: 'check the path, its owner and its mode',
+    }
   }
 }
 
@@ -63,10 +72,21 @@ function checkCertificate({ server, dataDir }: Config): Finding {
   try {
     readKeyPair(certFile, keyFile, Date.now())
     const until = new X509Certificate(readFileSync(certFile)).validToDate
-    if (!development && until.getTime() - Date.now() < SOON_MS) return { check, ok: false, detail: `expires ${until.toISOString()}`, remedy: 'renew it; a running server takes the new files by itself' }
+    if (!development && until.getTime() - Date.now() < SOON_MS)
+      return {
+        check,
+        ok: false,
+        detail: `expires ${until.toISOString()}`,
+        remedy: 'renew it; a running server takes the new files by itself',
+      }
     return { check, ok: true, detail: `${development ? 'development, ' : ''}valid until ${until.toISOString()}` }
   } catch (error) {
-    return { check, ok: false, detail: (error as Error).message, remedy: 'set TRPC_LOGIN_TLS_CERT and TRPC_LOGIN_TLS_KEY to a matching pair of PEM files' }
+    return {
+      check,
+      ok: false,
+      detail: (error as Error).message,
+      remedy: 'set TRPC_LOGIN_TLS_CERT and TRPC_LOGIN_TLS_KEY to a matching pair of PEM files',
+    }
   }
 }
 
@@ -74,7 +94,12 @@ function checkReach({ server }: Config): Finding {
   const check = 'address'
   const loopback = /^(127\.|::1$|localhost$)/.test(server.host)
   if (!loopback && 'developmentDir' in server.tls) {
-    return { check, ok: false, detail: `${server.host} is reachable from outside with a development certificate`, remedy: 'set TRPC_LOGIN_TLS_CERT and TRPC_LOGIN_TLS_KEY' }
+    return {
+      check,
+      ok: false,
+      detail: `${server.host} is reachable from outside with a development certificate`,
+      remedy: 'set TRPC_LOGIN_TLS_CERT and TRPC_LOGIN_TLS_KEY',
+    }
   }
   return { check, ok: true, detail: `${server.host}:${server.port}${server.baseUrl === undefined ? '' : `, public as ${server.baseUrl}`}` }
 }

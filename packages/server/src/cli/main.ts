@@ -12,10 +12,18 @@ const program = new Command('trpc-login')
   .description('Session sign-in for tRPC: the server and its administration.')
   .exitOverride()
   .showHelpAfterError()
-  .addHelpText('after', `\nEnvironment, each also as NAME_FILE:\n${describeVariables()}\n\nExit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict`)
+  .addHelpText(
+    'after',
+    `\nEnvironment, each also as NAME_FILE:\n${describeVariables()}\n\nExit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict`,
+  )
 
 program.command('serve').description('serve the auth router over HTTPS').action(serve)
-program.command('migrate').description('bring the database schema up to date').option('--dry-run', 'only say what would be applied').option('--json', 'print JSON').action(migrate)
+program
+  .command('migrate')
+  .description('bring the database schema up to date')
+  .option('--dry-run', 'only say what would be applied')
+  .option('--json', 'print JSON')
+  .action(migrate)
 program.command('doctor').description('say what is wrong and what to do').option('--json', 'print JSON').action(doctor)
 program
   .command('user')

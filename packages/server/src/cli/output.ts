@@ -11,7 +11,13 @@ export class UsageError extends Error {
 
 /** A result goes to standard output: as JSON, or as lines for people. */
 export function print(value: unknown, options: { json?: boolean }, lines: () => readonly string[]): void {
-  process.stdout.write(options.json === true ? `${JSON.stringify(value)}\n` : lines().map((line) => `${line}\n`).join(''))
+  process.stdout.write(
+    options.json === true
+      ? `${JSON.stringify(value)}\n`
+      : lines()
+          .map((line) => `${line}\n`)
+          .join(''),
+  )
 }
 
 /** The password from standard input, without the line's end that `echo` leaves. */
@@ -34,10 +40,10 @@ function ask(question: string): Promise<string> {
   return new Promise((resolve, reject) => {
     lines.once('SIGINT', () => reject(new UsageError('cancelled')))
     lines.question('', resolve)
-  }).then(
-    (answer) => answer as string,
-  ).finally(() => {
-    lines.close()
-    process.stderr.write('\n')
   })
+    .then((answer) => answer as string)
+    .finally(() => {
+      lines.close()
+      process.stderr.write('\n')
+    })
 }

@@ -2,10 +2,10 @@ import { initTRPC } from '@trpc/server'
 import { createAuth } from '../auth.ts'
 import type { AuthContext } from '../context.ts'
 import { formatAuthError } from '../errors.ts'
+import { runUntilStopped } from '../http/run.ts'
 import { createServer } from '../http/server.ts'
 import { transformer } from '../transformer.ts'
 import { loadConfig } from './config.ts'
-import { runUntilStopped } from '../http/run.ts'
 
 /** Serves the auth router alone, until a signal ends it. */
 export async function serve(): Promise<void> {

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { AuthError, type AuthErrorData, type Reason, REASONS } from '../errors.ts'
+import { AuthError, type AuthErrorData, REASONS, type Reason } from '../errors.ts'
 import { isAllowedOrigin } from '../origin.ts'
 import { requestId } from '../request-scope.ts'
 

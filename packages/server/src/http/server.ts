@@ -1,10 +1,10 @@
 import { constants } from 'node:crypto'
-import { createServer as createHttpsServer, type Server } from 'node:https'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer as createHttpsServer, type Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { AnyRouter, inferRouterContext, TRPCError } from '@trpc/server'
-import { createHTTPHandler, type CreateHTTPContextOptions } from '@trpc/server/adapters/standalone'
+import { type CreateHTTPContextOptions, createHTTPHandler } from '@trpc/server/adapters/standalone'
 import type { Auth } from '../auth.ts'
 import type { AuthContext } from '../context.ts'
 import { AuthError } from '../errors.ts'
@@ -21,10 +21,12 @@ const DEFAULT_DIR = './.trpc-login'
 
 /** How the HTTPS server is set up. */
 export interface ServerOptions<TRouter extends AnyRouter> {
-  readonly auth: Auth<string>
+  readonly auth: Auth
   readonly router: TRouter
   /** What the application's context holds beside `auth`; called once per request. */
-  readonly createContext?: (request: CreateHTTPContextOptions) => Omit<inferRouterContext<TRouter>, 'auth'> | Promise<Omit<inferRouterContext<TRouter>, 'auth'>>
+  readonly createContext?: (
+    request: CreateHTTPContextOptions,
+  ) => Omit<inferRouterContext<TRouter>, 'auth'> | Promise<Omit<inferRouterContext<TRouter>, 'auth'>>
   /** @default a development certificate in `./.trpc-login` */
   readonly tls?: TlsOptions
   /** @default '127.0.0.1' */
@@ -85,7 +87,14 @@ export async function createServer<TRouter extends AnyRouter>(options: ServerOpt
   server.on('clientError', answerUnparsable)
   server.on('tlsClientError', (_error, socket) => socket.destroy())
 
-  const watch = files && watchKeyPair(files.certFile, files.keyFile, (next) => server.setSecureContext({ ...TLS_POLICY, ...next }), (error) => auth.log.error({ error: error.message }, 'tls_reload_failed'))
+  const watch =
+    files &&
+    watchKeyPair(
+      files.certFile,
+      files.keyFile,
+      (next) => server.setSecureContext({ ...TLS_POLICY, ...next }),
+      (error) => auth.log.error({ error: error.message }, 'tls_reload_failed'),
+    )
   await listen(server, host, port)
   server.on('error', (error) => auth.log.error({ error: String(error) }, 'server_error'))
   const address = server.address() as AddressInfo
@@ -118,7 +127,7 @@ function createListener<TRouter extends AnyRouter>(options: ServerOptions<TRoute
     basePath,
     maxBodySize: MAX_BODY,
     maxBatchSize: MAX_BATCH,
-    createContext: async (request) => ({ ...(await options.createContext?.(request)), ...auth.createContext(request) }) as inferRouterContext<TRouter>,
+    createContext: async (request) => ({ ...(await options.createContext?.(request)), ...auth.createContext(request) }),
     responseMeta: ({ errors }) => ({ headers: metaHeaders(errors) }),
     onError: ({ error, path, ctx }) => logUnexpected(auth, error, path, ctx),
   })
@@ -150,13 +159,16 @@ function metaHeaders(errors: readonly (TRPCError | undefined)[]): Headers {
 }
 
 /** What the caller is not told goes to the log, under the same request id. */
-function logUnexpected(auth: Auth<string>, error: TRPCError, path: string | undefined, ctx: unknown): void {
+function logUnexpected(auth: Auth, error: TRPCError, path: string | undefined, ctx: unknown): void {
   const unavailable = error instanceof AuthError && error.reason === 'unavailable'
   if (error.code !== 'INTERNAL_SERVER_ERROR' && !unavailable) return
   try {
     const cause: unknown = error.cause ?? error
     const detail = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
-    auth.log.error({ requestId: (ctx as AuthContext | undefined)?.auth.requestId ?? null, path: path ?? null, error: detail }, 'procedure_failed')
+    auth.log.error(
+      { requestId: (ctx as AuthContext | undefined)?.auth.requestId ?? null, path: path ?? null, error: detail },
+      'procedure_failed',
+    )
   } catch {
     // A throwing onError would end the process; a log that cannot be written must not.
   }
@@ -168,8 +180,13 @@ function answerHealth(res: ServerResponse, ok: boolean): void {
   res.end(JSON.stringify({ ok }))
 }
 
-async function answerReady(auth: Auth<string>, res: ServerResponse, draining: boolean): Promise<void> {
-  const ready = !draining && (await auth.storage.check().then(() => true, () => false))
+async function answerReady(auth: Auth, res: ServerResponse, draining: boolean): Promise<void> {
+  const ready =
+    !draining &&
+    (await auth.storage.check().then(
+      () => true,
+      () => false,
+    ))
   answerHealth(res, ready)
 }
 

@@ -31,9 +31,15 @@ export const TLS_POLICY: SecureContextOptions = {
   minVersion: 'TLSv1.2',
   honorCipherOrder: true,
   ciphers: [
-    'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256',
-    'ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-RSA-AES256-GCM-SHA384', 'ECDHE-ECDSA-CHACHA20-POLY1305',
-    'ECDHE-RSA-CHACHA20-POLY1305', 'ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256',
+    'TLS_AES_256_GCM_SHA384',
+    'TLS_CHACHA20_POLY1305_SHA256',
+    'TLS_AES_128_GCM_SHA256',
+    'ECDHE-ECDSA-AES256-GCM-SHA384',
+    'ECDHE-RSA-AES256-GCM-SHA384',
+    'ECDHE-ECDSA-CHACHA20-POLY1305',
+    'ECDHE-RSA-CHACHA20-POLY1305',
+    'ECDHE-ECDSA-AES128-GCM-SHA256',
+    'ECDHE-RSA-AES128-GCM-SHA256',
   ].join(':'),
 }
 
@@ -91,7 +97,12 @@ export function watchKeyPair(certFile: string, keyFile: string, onChange: (pair:
 /** A certificate for local names, signed by an authority that is made once per directory. */
 export async function developmentTls(dir: string, host: string, now: number): Promise<DevelopmentTls> {
   mkdirSync(dir, { recursive: true, mode: 0o700 })
-  const files = { ca: join(dir, 'dev-ca.pem'), caKey: join(dir, 'dev-ca-key.pem'), cert: join(dir, 'dev-cert.pem'), key: join(dir, 'dev-key.pem') }
+  const files = {
+    ca: join(dir, 'dev-ca.pem'),
+    caKey: join(dir, 'dev-ca-key.pem'),
+    cert: join(dir, 'dev-cert.pem'),
+    key: join(dir, 'dev-key.pem'),
+  }
   const caIsGood = existsSync(files.ca) && existsSync(files.caKey) && isGood(pairOf(files.ca, files.caKey), now, null)
   if (!caIsGood) {
     const ca = await makeAuthority(now)

@@ -103,8 +103,10 @@ function usersAndSessions({ bytes }: ColumnTypes): string[] {
 export function pendingMigrations(known: readonly Migration[], applied: ReadonlyMap<number, string>): Migration[] {
   for (const [version, checksum] of applied) {
     const migration = known.find((candidate) => candidate.version === version)
-    if (migration === undefined) throw new TypeError(`the database has schema version ${version}, newer than this program knows; upgrade trpc-login`)
-    if (migration.checksum !== checksum) throw new TypeError(`migration ${version} (${migration.name}) was applied with another text; restore the database or the program`)
+    if (migration === undefined)
+      throw new TypeError(`the database has schema version ${version}, newer than this program knows; upgrade trpc-login`)
+    if (migration.checksum !== checksum)
+      throw new TypeError(`migration ${version} (${migration.name}) was applied with another text; restore the database or the program`)
   }
   return known.filter(({ version }) => !applied.has(version))
 }

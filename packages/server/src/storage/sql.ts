@@ -21,20 +21,31 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
   return {
     create: (user) =>
       query(async (db) => {
-        const result = await db.insertInto('users').values(fromUser(user)).onConflict((conflict) => conflict.doNothing()).executeTakeFirst()
+        const result = await db
+          .insertInto('users')
+          .values(fromUser(user))
+          .onConflict((conflict) => conflict.doNothing())
+          .executeTakeFirst()
         return result.numInsertedOrUpdatedRows === 1n
       }),
     findById: (id) => findUser('id', id),
     findByUsernameKey: (key) => findUser('username_key', key),
     findByVerifiedEmail: (email) =>
       query(async (db) =>
-        toUserOrNull(await db.selectFrom('users').selectAll().where('email', '=', email).where('email_verified_at', 'is not', null).executeTakeFirst()),
+        toUserOrNull(
+          await db.selectFrom('users').selectAll().where('email', '=', email).where('email_verified_at', 'is not', null).executeTakeFirst(),
+        ),
       ),
     setName: (id, name) =>
       query(async (db) => toUserOrNull(await db.updateTable('users').set({ name }).where('id', '=', id).returningAll().executeTakeFirst())),
     rehash: (id, { from, to }) =>
       query(async (db) => {
-        const result = await db.updateTable('users').set({ password_hash: to }).where('id', '=', id).where('password_hash', '=', from).executeTakeFirst()
+        const result = await db
+          .updateTable('users')
+          .set({ password_hash: to })
+          .where('id', '=', id)
+          .where('password_hash', '=', from)
+          .executeTakeFirst()
         return result.numUpdatedRows === 1n
       }),
     setPassword: (id, { epoch, passwordHash, now, keep }) =>
@@ -44,7 +55,9 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
           .set({ password_hash: passwordHash, epoch: epoch + 1 })
           .where('id', '=', id)
           .where('epoch', '=', epoch)
-          .$if(keep !== null, (update) => update.where((where) => where.exists(liveSession(trx, keep?.sessionId ?? '', keep?.from ?? EMPTY).select('id'))))
+          .$if(keep !== null, (update) =>
+            update.where((where) => where.exists(liveSession(trx, keep?.sessionId ?? '', keep?.from ?? EMPTY).select('id'))),
+          )
           .executeTakeFirst()
         if (changed.numUpdatedRows === 0n) return false
         await endSessions(trx, id, keep?.sessionId ?? null, now)
@@ -67,8 +80,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         await endSessions(trx, id, null, now)
         return toUserOrNull(row)
       }),
-    delete: (id) =>
-      query(async (db) => (await db.deleteFrom('users').where('id', '=', id).executeTakeFirst()).numDeletedRows === 1n),
+    delete: (id) => query(async (db) => (await db.deleteFrom('users').where('id', '=', id).executeTakeFirst()).numDeletedRows === 1n),
     list: ({ search, limit, before }) =>
       query(async (db) => {
         const rows = await db
@@ -166,13 +178,29 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
 /** The hot read as SQL; engines prepare it once. */
 export function sessionAndUserQuery(db: Kysely<Schema>, tokenHash: Uint8Array) {
   const userColumns = USER_COLUMNS.map((column) => `users.${column} as u_${column}` as const)
-  return db.selectFrom('sessions').innerJoin('users', 'users.id', 'sessions.user_id').selectAll('sessions').select(userColumns).where('token_hash', '=', tokenHash)
+  return db
+    .selectFrom('sessions')
+    .innerJoin('users', 'users.id', 'sessions.user_id')
+    .selectAll('sessions')
+    .select(userColumns)
+    .where('token_hash', '=', tokenHash)
 }
 
 const EMPTY = new Uint8Array()
 
 const USER_COLUMNS = [
-  'id', 'username', 'username_key', 'name', 'email', 'email_verified_at', 'roles', 'password_hash', 'epoch', 'created_at', 'disabled_at', 'last_login_at',
+  'id',
+  'username',
+  'username_key',
+  'name',
+  'email',
+  'email_verified_at',
+  'roles',
+  'password_hash',
+  'epoch',
+  'created_at',
+  'disabled_at',
+  'last_login_at',
 ] as const satisfies (keyof UserRow)[]
 
 function liveSession(db: Kysely<Schema>, id: string, tokenHash: Uint8Array) {

@@ -4,7 +4,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { Kysely, SqliteDialect } from 'kysely'
 import { AuthError } from '../errors.ts'
 import { type Migration, migrations, pendingMigrations, type Schema } from './schema.ts'
-import { createSessionStore, createUserStore, type SessionAndUserRow, sessionAndUserQuery, type SqlEngine } from './sql.ts'
+import { createSessionStore, createUserStore, type SessionAndUserRow, type SqlEngine, sessionAndUserQuery } from './sql.ts'
 import type { Storage } from './storage.ts'
 
 // Earlier versions can lose or damage data when a checkpoint meets a restarting log ("WAL-reset bug").
@@ -35,8 +35,12 @@ export function sqliteStorage(options: SqliteOptions): Storage {
     users: createUserStore(engine),
     sessions: createSessionStore(engine),
     migrate: async ({ dryRun = false } = {}) => applyMigrations(writer, dryRun),
-    check: () => engine.transaction(async (trx) => {
-        await trx.updateTable('trpc_login_migrations').set(({ ref }) => ({ version: ref('version') })).execute()
+    check: () =>
+      engine.transaction(async (trx) => {
+        await trx
+          .updateTable('trpc_login_migrations')
+          .set(({ ref }) => ({ version: ref('version') }))
+          .execute()
       }),
     close: engine.close,
   }
@@ -111,7 +115,9 @@ function applyMigrations(db: DatabaseSync, dryRun: boolean): string[] {
   // Inside the lock from the first read on: of several processes that start at once, one applies and the others find it done.
   db.exec('begin immediate')
   try {
-    db.exec('create table if not exists trpc_login_migrations (version bigint primary key, name text not null, checksum text not null, applied_at bigint not null)')
+    db.exec(
+      'create table if not exists trpc_login_migrations (version bigint primary key, name text not null, checksum text not null, applied_at bigint not null)',
+    )
     const rows = db.prepare('select version, checksum from trpc_login_migrations').all() as { version: number; checksum: string }[]
     const pending = pendingMigrations(migrations({ bytes: 'blob' }), new Map(rows.map(({ version, checksum }) => [version, checksum])))
     if (!dryRun) for (const migration of pending) applyMigration(db, migration)
@@ -142,5 +148,6 @@ function requireVersion(db: DatabaseSync): void {
   const { version } = db.prepare('select sqlite_version() as version').get() as { version: string }
   const parts = version.split('.').map(Number)
   const difference = SQLITE_FLOOR.map((floor, index) => (parts[index] ?? 0) - floor).find((gap) => gap !== 0) ?? 0
-  if (difference < 0) throw new TypeError(`SQLite ${version} can lose data; ${SQLITE_FLOOR.join('.')} or newer is needed, which Node 24.15 brings`)
+  if (difference < 0)
+    throw new TypeError(`SQLite ${version} can lose data; ${SQLITE_FLOOR.join('.')} or newer is needed, which Node 24.15 brings`)
 }

@@ -1,0 +1,18 @@
+import { defineConfig } from 'vitest/config'
+
+// Tests read the packages' sources by their published names; what npm gets is tested from the packed tarballs.
+const conditions = ['@trpc-login/source', 'module', 'node', 'development|production']
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: {
+    include: ['packages/tests/**/*.test.ts'],
+    reporters: ['default', './scripts/count-reporter.mjs'],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    pool: 'forks',
+    maxWorkers: 2,
+    allowOnly: process.env['CI'] === undefined,
+  },
+})
