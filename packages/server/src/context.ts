@@ -134,10 +134,16 @@ function ignoreNotFound(error: unknown): void {
  * before a procedure can set a cookie.
  */
 function requireAlone({ info }: ContextRequest): void {
-  const call = info?.calls.find(({ procedure }) => (procedure?._def.meta as AuthMeta | undefined)?.alone === true)
-  if (info === undefined || call === undefined) return
-  if (info.calls.length > 1) throw refused(`${call.path} cannot be batched with other calls; send it with httpLink`)
-  if (info.accept === 'application/jsonl') throw refused(`${call.path} cannot be streamed; use httpLink or httpBatchLink`)
+  const message = info === undefined ? null : aloneViolation(info)
+  if (message !== null) throw refused(message)
+}
+
+/** Why a request may not carry the calls that it does, or `null`. */
+export function aloneViolation(info: NonNullable<ContextRequest['info']>): string | null {
+  const call = info.calls.find(({ procedure }) => (procedure?._def.meta as AuthMeta | undefined)?.alone === true)
+  if (call === undefined) return null
+  if (info.calls.length > 1) return `${call.path} cannot be batched with other calls; send it with httpLink`
+  return info.accept === 'application/jsonl' ? `${call.path} cannot be streamed; use httpLink or httpBatchLink` : null
 }
 
 function requireWritable(request: ContextRequest): void {

@@ -10,7 +10,11 @@ const OK = { ok: true } as const
 const ALONE = { alone: true } as const
 
 /** What a caller types to say who they are; its form tells nothing about which accounts exist. */
-const identifierSchema = z.string().min(1, 'Must not be empty').max(256, 'At most 256 characters')
+const identifierSchema = z
+  .string()
+  .min(1, 'Must not be empty')
+  .max(256, 'At most 256 characters')
+  .refine((text) => !/\p{C}/u.test(text), 'Must not contain control characters')
 
 /** The mountable router: thin calls into the domain, by convention under `auth`. */
 export function createRouter(deps: { users: Users; sessions: Sessions; guards: Guards; registration: 'open' | 'closed' }) {

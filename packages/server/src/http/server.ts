@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 import type { AnyRouter, inferRouterContext, TRPCError } from '@trpc/server'
 import { type CreateHTTPContextOptions, createHTTPHandler } from '@trpc/server/adapters/standalone'
 import type { Auth } from '../auth.ts'
-import type { AuthContext } from '../context.ts'
+import { type AuthContext, aloneViolation } from '../context.ts'
 import { AuthError } from '../errors.ts'
 import { parseOrigin } from '../origin.ts'
 import { newRequestId, withRequestScope } from '../request-scope.ts'
@@ -84,6 +84,8 @@ export async function createServer<TRouter extends AnyRouter>(options: ServerOpt
   server.maxRequestsPerSocket = 1000
   server.maxConnections = 4000
   const sockets = trackSockets(server)
+  // What was under way when the stop began leaves its connection idle, and open.
+  server.on('request', (_req, res: ServerResponse) => res.once('close', () => state.draining && server.closeIdleConnections()))
   server.on('clientError', answerUnparsable)
   server.on('tlsClientError', (_error, socket) => socket.destroy())
 
@@ -128,7 +130,11 @@ function createListener<TRouter extends AnyRouter>(options: ServerOptions<TRoute
     maxBodySize: MAX_BODY,
     maxBatchSize: MAX_BATCH,
     createContext: async (request) => ({ ...(await options.createContext?.(request)), ...auth.createContext(request) }),
-    responseMeta: ({ errors }) => ({ headers: metaHeaders(errors) }),
+    // A stream answers 200 whatever it carries, unless it is told otherwise before it begins.
+    responseMeta: ({ errors, info }) => ({
+      headers: metaHeaders(errors),
+      ...(info !== undefined && aloneViolation(info) !== null ? { status: 400 } : {}),
+    }),
     onError: ({ error, path, ctx }) => logUnexpected(auth, error, path, ctx),
   })
 

@@ -1,0 +1,178 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { initTRPC } from '@trpc/server'
+import { createClient, type NodeClientOptions } from '@trpc-login/client/node'
+import {
+  type Auth,
+  type AuthContext,
+  type AuthOptions,
+  createAuth,
+  createServer,
+  formatAuthError,
+  type Log,
+  type NewUser,
+  type ServerOptions,
+  type Storage,
+  sqliteStorage,
+  transformer,
+} from '@trpc-login/server'
+import { Agent, type RequestInit, type Response, fetch as undiciFetch } from 'undici'
+import { z } from 'zod'
+
+export const PASSWORD = 'correct horse battery'
+const USERS = ['ada', 'bob']
+
+/** The application under test: the sample's two functions, one that ticks, and the auth router. */
+export function createAppRouter(auth: Auth) {
+  const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
+  const anyObject = z.record(z.string(), z.json())
+  return t.router({
+    auth: auth.router,
+    notauthFunc: t.procedure.input(anyObject).mutation(({ input }) => ({ ok: true, msg: `notauth_func(${JSON.stringify(input)})` })),
+    authFunc: t.procedure
+      .concat(auth.requireUser)
+      .input(anyObject)
+      .mutation(({ ctx, input }) => ({ ok: true, msg: `auth_func(${JSON.stringify(input)}),user_id=${ctx.user.username}` })),
+    open: t.procedure.query(() => ({ at: new Date(0) })),
+    guarded: t.procedure.concat(auth.requireUser).query(({ ctx }) => ctx.user.username),
+    fresh: t.procedure.concat(auth.requireFresh()).query(({ ctx }) => ctx.user.username),
+    admin: t.procedure.concat(auth.requireRole('admin')).query(({ ctx }) => ctx.user.username),
+    fails: t.procedure.query(() => {
+      throw new Error('select * from secrets at /etc/hidden')
+    }),
+    ticks: t.procedure.concat(auth.requireUser).subscription(async function* ({ ctx }) {
+      for (let n = 0; n < 3; n += 1) yield { n, at: new Date(n), username: ctx.user.username }
+    }),
+  })
+}
+export type AppRouter = ReturnType<typeof createAppRouter>
+
+export interface TestServerOptions extends Omit<AuthOptions, 'storage' | 'now'> {
+  /** An existing directory, kept afterwards. */
+  dir?: string
+  wrapStorage?: (storage: Storage) => Storage
+  server?: Partial<Pick<ServerOptions<AppRouter>, 'origins' | 'baseUrl' | 'basePath'>>
+}
+
+export interface LogLine {
+  level: string
+  event: string
+  fields: Record<string, unknown>
+}
+
+export type TestServer = Awaited<ReturnType<typeof startServer>>
+
+/** A real HTTPS server on a real database file, with a clock that the test sets; it cleans up after itself. */
+export async function startServer({ dir, wrapStorage = (same) => same, server: serverOptions = {}, ...options }: TestServerOptions = {}) {
+  const home = dir ?? mkdtempSync(join(tmpdir(), 'trpc-login-'))
+  const file = join(home, 'login.db')
+  const clock = createClock()
+  const { log, lines } = createMemoryLog()
+  const auth = createAuth({ log, ...options, now: clock.now, storage: wrapStorage(sqliteStorage({ path: file })) })
+  for (const username of USERS)
+    if ((await auth.users.findByUsername(username)) === null) await auth.users.create({ username, password: PASSWORD })
+  const running = await createServer({
+    auth,
+    router: createAppRouter(auth),
+    host: '127.0.0.1',
+    port: 0,
+    tls: { developmentDir: home },
+    ...serverOptions,
+  })
+  const ca = readFileSync(running.caFile ?? '', 'utf8')
+  const agent = new Agent({ connect: { ca } })
+  const closers: (() => Promise<void>)[] = []
+
+  const client = (extra: Partial<NodeClientOptions<AppRouter>> = {}) => {
+    const made = createClient<AppRouter>({ url: running.url, ca, ...extra })
+    closers.push(made.close)
+    return made
+  }
+
+  return {
+    ...running,
+    auth,
+    clock,
+    dir: home,
+    file,
+    ca,
+    lines,
+    client,
+    /** A client of its own, signed in. */
+    async signIn(username = 'ada', { remember = false, ...extra }: Partial<NodeClientOptions<AppRouter>> & { remember?: boolean } = {}) {
+      const made = client(extra)
+      await made.api.auth.login.mutate({ username, password: PASSWORD, remember })
+      return made
+    },
+    addUser: (user: Partial<NewUser> & { username: string }) => auth.users.create({ password: PASSWORD, ...user }),
+    /** Plain HTTP, for what the SDK would never send. */
+    fetch: (path: string, init: RequestInit = {}): Promise<Response> =>
+      undiciFetch(`${running.url}${path}`, { ...init, dispatcher: agent }),
+    /** A plain JSON call as curl would make it. */
+    async post(path: string, body: unknown, headers: Record<string, string> = {}) {
+      const text = typeof body === 'string' ? body : JSON.stringify(body)
+      const response = await undiciFetch(`${running.url}/api/${path}`, {
+        method: 'POST',
+        body: text,
+        headers: { 'content-type': 'application/json', accept: 'application/json', ...headers },
+        dispatcher: agent,
+      })
+      return { status: response.status, headers: response.headers, body: (await response.json()) as Answer }
+    },
+    async [Symbol.asyncDispose]() {
+      for (const close of closers) await close()
+      await agent.destroy()
+      await running.close()
+      if (dir === undefined) rmSync(home, { recursive: true, force: true })
+    },
+  }
+}
+
+/** A tRPC answer in plain JSON, as loosely as a foreign caller sees it. */
+export interface Answer {
+  result?: { data: never }
+  error?: {
+    message: string
+    code: number
+    data: {
+      code: string
+      httpStatus: number
+      path?: string
+      reason: string
+      requestId: string
+      issues?: { path: (string | number)[]; message: string }[]
+      stack?: string
+    }
+  }
+}
+
+export function createClock() {
+  let time = Date.now()
+  return {
+    now: () => time,
+    advance(ms: number) {
+      time += ms
+    },
+  }
+}
+
+export function createMemoryLog(): { log: Log; lines: LogLine[] } {
+  const lines: LogLine[] = []
+  const at = (level: string) => (fields: Record<string, unknown>, event: string) => void lines.push({ level, event, fields })
+  return { log: { info: at('info'), warn: at('warn'), error: at('error') }, lines }
+}
+
+/** The `name=value` part of the session cookie that an answer sets. */
+export function cookieOf(headers: { getSetCookie(): string[] }): string {
+  return (
+    headers
+      .getSetCookie()
+      .find((line) => line.startsWith('__Host-session='))
+      ?.split(';', 1)[0] ?? ''
+  )
+}
+
+export const MINUTE = 60_000
+export const HOUR = 60 * MINUTE
+export const DAY = 24 * HOUR

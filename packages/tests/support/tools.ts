@@ -1,0 +1,7 @@
+import { spawnSync } from 'node:child_process'
+
+const inCi = process.env['CI'] !== undefined
+
+/** Whether a program that npm cannot bring is there. CI installs them all, so there a missing one fails its test. */
+export const hasPythonRequests = inCi || spawnSync('/usr/bin/python3', ['-c', 'import requests']).status === 0
+export const hasChromium = inCi || spawnSync('/usr/bin/chromium', ['--version']).status === 0
