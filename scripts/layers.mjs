@@ -18,8 +18,8 @@ const SERVER_LAYERS = [
   ['surface', /^(index|testing)\.ts$|^cli\//],
 ]
 const CLIENT_LAYERS = [
-  ['pure', /^(errors|cookie-jar|platform)\.ts$/],
-  ['parts', /^(cookie-fetch|session|session-link|file-store|platform-.*)\.ts$/],
+  ['pure', /^(errors|cookie-jar)\.ts$/],
+  ['parts', /^(cookie-fetch|session|subscription-link|session-link|file-store|platform(-.*)?)\.ts$/],
   ['client', /^client\.ts$/],
   ['surface', /^(index|node)\.ts$/],
 ]

@@ -1,12 +1,13 @@
-import { createTRPCClient, httpBatchLink, httpLink, httpSubscriptionLink, splitLink, type TRPCClient, type TRPCLink } from '@trpc/client'
+import { createTRPCClient, httpBatchLink, httpLink, splitLink, type TRPCClient, type TRPCLink } from '@trpc/client'
 import type { AnyRouter, inferRouterOutputs, TRPCDataTransformer } from '@trpc/server'
 import type { Unsubscribable } from '@trpc/server/observable'
 import superjson from 'superjson'
 import { platform } from '#platform'
 import { createCookieFetch, type Fetch } from './cookie-fetch.ts'
-import { type CookieStore, createCookieJar } from './cookie-jar.ts'
+import type { CookieStore } from './cookie-jar.ts'
 import { type ClientSession, createSession } from './session.ts'
 import { sessionLink, travelsAlone } from './session-link.ts'
+import { subscriptionLink } from './subscription-link.ts'
 
 const MAX_BATCH = 10
 const MAX_URL = 8000
@@ -53,7 +54,7 @@ export interface Client<TRouter extends AnyRouter> {
 export function createClient<TRouter extends AnyRouter>(options: ClientOptions<TRouter>): Client<TRouter> {
   const url = parseUrl(options)
   const { authPath = 'auth', fetch = globalThis.fetch.bind(globalThis), store = null, now = Date.now } = options
-  const jar = platform.keepsCookies ? null : createCookieJar({ origin: url.origin, store, now })
+  const jar = platform.createCookieJar?.({ origin: url.origin, store, now }) ?? null
   const cookieFetch = createCookieFetch({ fetch, origin: url.origin, jar })
   const transport = createTransport(options, url.href, authPath, cookieFetch)
   const open = new Set<Unsubscribable>()
@@ -110,11 +111,12 @@ function createTransport<TRouter extends AnyRouter>(
   const http = { ...common, fetch, headers: options.headers ?? {} } as never
   return splitLink({
     condition: ({ type }) => type === 'subscription',
-    true: httpSubscriptionLink({
-      ...common,
-      EventSource: platform.EventSource as never,
-      eventSourceOptions: { withCredentials: true, fetch: withHeaders(fetch, options.headers) },
-    } as never),
+    true: subscriptionLink({
+      url,
+      transformer,
+      EventSource: platform.EventSource,
+      fetch: withHeaders(fetch, options.headers),
+    }) as TRPCLink<TRouter>,
     false: splitLink({
       condition: ({ path }) => travelsAlone(path, authPath),
       true: httpLink(http),

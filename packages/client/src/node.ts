@@ -29,11 +29,12 @@ export function createClient<TRouter extends AnyRouter>({ ca, ...options }: Node
   const fetch: Fetch = (input, init) =>
     undiciFetch(input as string, { ...(init as object), dispatcher: agent }) as unknown as Promise<Response>
   const client = createPlainClient<TRouter>({ ...options, fetch })
+  let closing: Promise<void> | undefined
   return {
     ...client,
-    async close() {
-      await client.close()
-      await agent.close()
+    close() {
+      closing ??= client.close().then(() => agent.close())
+      return closing
     },
   }
 }

@@ -1,3 +1,3 @@
 import type { Platform } from './platform.ts'
 
-export const platform: Platform = { keepsCookies: true, EventSource: globalThis.EventSource }
+export const platform: Platform = { createCookieJar: null, EventSource: globalThis.EventSource }

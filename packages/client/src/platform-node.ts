@@ -1,4 +1,5 @@
 import { EventSource } from 'eventsource'
+import { createCookieJar } from './cookie-jar.ts'
 import type { Platform } from './platform.ts'
 
-export const platform: Platform = { keepsCookies: false, EventSource }
+export const platform: Platform = { createCookieJar, EventSource }

@@ -18,7 +18,7 @@ export function isAllowedOrigin(evidence: OriginEvidence, allowed: ReadonlySet<s
 /** The exact origin of a URL; what is not one is refused, so that a slip in a list never allows more than it says. */
 export function parseOrigin(text: string): string {
   const url = URL.parse(text)
-  if (url === null || url.protocol !== 'https:' || url.origin !== text.replace(/\/$/, '')) {
+  if (url === null || url.protocol !== 'https:' || url.origin !== text.replace(/\/$/, '') || text.includes('*')) {
     throw new TypeError(`an origin looks like https://app.example.com, got ${JSON.stringify(text)}`)
   }
   return url.origin

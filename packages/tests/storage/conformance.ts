@@ -1,0 +1,254 @@
+import { createHash } from 'node:crypto'
+import type { Storage } from '@trpc-login/server'
+import { expect, test } from 'vitest'
+
+type User = Parameters<Storage['users']['create']>[0]
+type Session = Parameters<Storage['sessions']['start']>[0]
+
+const RACERS = 20
+const LIMITS = { replaces: null, maxPerUser: 50 }
+const hash = (text: string) => new Uint8Array(createHash('sha256').update(text).digest())
+
+function user(fields: Partial<User> = {}): User {
+  return {
+    id: 'u1',
+    username: 'Ada',
+    usernameKey: 'ada',
+    name: 'Ada Lovelace ❤',
+    email: null,
+    emailVerifiedAt: null,
+    roles: ['admin', 'ünï'],
+    passwordHash: '$argon2id$x',
+    epoch: 0,
+    createdAt: 1_800_000_000_000,
+    disabledAt: null,
+    lastLoginAt: null,
+    ...fields,
+  }
+}
+
+function session(fields: Partial<Session> = {}): Session {
+  return {
+    id: 's1',
+    userId: 'u1',
+    userEpoch: 0,
+    tokenHash: hash(fields.id ?? 's1'),
+    createdAt: 1000,
+    lastSeenAt: 1000,
+    expiresAt: 5000,
+    absoluteExpiresAt: 9000,
+    authenticatedAt: 1000,
+    remembered: true,
+    userAgent: 'agent',
+    ip: '::1',
+    endedAt: null,
+    ...fields,
+  }
+}
+
+/** How many of 20 at once got a truthy answer. */
+async function winners(act: (index: number) => Promise<unknown>): Promise<number> {
+  const answers = await Promise.all(Array.from({ length: RACERS }, (_, index) => act(index)))
+  return answers.filter(Boolean).length
+}
+
+/** What every engine promises; see the port for the words. */
+export function storageTests(open: () => Promise<Storage & AsyncDisposable>): void {
+  test('a user comes back as stored, by id, by name and by verified address', async () => {
+    await using storage = await open()
+    const ada = user({ email: 'ada@example.com', emailVerifiedAt: 5 })
+    expect(await storage.users.create(ada)).toBe(true)
+    expect(await storage.users.findById('u1')).toEqual(ada)
+    expect(await storage.users.findByUsernameKey('ada')).toEqual(ada)
+    expect(await storage.users.findByVerifiedEmail('ada@example.com')).toEqual(ada)
+    expect(await storage.users.findById('u2')).toBe(null)
+    expect(await storage.users.findByUsernameKey("ada' or 1=1 --")).toBe(null)
+  })
+
+  test('an unverified address finds nobody and keeps nobody else from it', async () => {
+    await using storage = await open()
+    await storage.users.create(user({ email: 'a@example.com' }))
+    expect(await storage.users.findByVerifiedEmail('a@example.com')).toBe(null)
+    expect(await storage.users.create(user({ id: 'u2', usernameKey: 'b', email: 'a@example.com', emailVerifiedAt: 1 }))).toBe(true)
+    expect(await storage.users.create(user({ id: 'u3', usernameKey: 'c', email: 'a@example.com', emailVerifiedAt: 1 }))).toBe(false)
+  })
+
+  test('of 20 that take one username at once, one gets it', async () => {
+    await using storage = await open()
+    expect(await winners((index) => storage.users.create(user({ id: `u${index}` })))).toBe(1)
+  })
+
+  test('of 20 password changes from one epoch at once, one holds', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    const change = (index: number) => storage.users.setPassword('u1', { epoch: 0, passwordHash: `h${index}`, now: 2000, keep: null })
+    expect(await winners(change)).toBe(1)
+    expect((await storage.users.findById('u1'))?.epoch).toBe(1)
+  })
+
+  test('a password change ends all sessions but the kept one, which moves to its new token', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    for (const id of ['s1', 's2']) await storage.sessions.start(session({ id }), LIMITS)
+    const keep = { sessionId: 's1', from: hash('s1'), to: hash('new') }
+    expect(await storage.users.setPassword('u1', { epoch: 0, passwordHash: 'h', now: 2000, keep })).toBe(true)
+    expect(await storage.sessions.find(hash('s1'))).toBe(null)
+    expect((await storage.sessions.find(hash('new')))?.session).toMatchObject({
+      id: 's1',
+      userEpoch: 1,
+      endedAt: null,
+      authenticatedAt: 2000,
+    })
+    expect((await storage.sessions.find(hash('s2')))?.session.endedAt).toBe(2000)
+  })
+
+  test('a password change with a session that has ended changes nothing', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    await storage.sessions.start(session(), LIMITS)
+    await storage.sessions.end('s1', 'u1', 1500)
+    const keep = { sessionId: 's1', from: hash('s1'), to: hash('new') }
+    expect(await storage.users.setPassword('u1', { epoch: 0, passwordHash: 'h', now: 2000, keep })).toBe(false)
+    expect(await storage.users.findById('u1')).toEqual(user({ lastLoginAt: 1000 }))
+  })
+
+  test('a hash is replaced only while it is the one that was read', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    expect(await winners((index) => storage.users.rehash('u1', { from: '$argon2id$x', to: `better${index}` }))).toBe(1)
+  })
+
+  test('a session comes back with its user in one read, and the login is noted', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    expect(await storage.sessions.start(session(), LIMITS)).toBe(true)
+    const found = await storage.sessions.find(hash('s1'))
+    expect(found?.user).toEqual(user({ lastLoginAt: 1000 }))
+    expect({ ...found?.session, tokenHash: null }).toEqual({ ...session(), tokenHash: null })
+    expect(Buffer.from(found?.session.tokenHash ?? []).equals(hash('s1'))).toBe(true)
+    expect(await storage.sessions.find(hash('other'))).toBe(null)
+  })
+
+  test.for([
+    ['gone', 'u9', 0, false],
+    ['of another epoch', 'u1', 1, false],
+    ['disabled', 'u1', 1, true],
+  ] as const)('no session starts for a user who is %s', async ([, userId, userEpoch, disabled]) => {
+    await using storage = await open()
+    await storage.users.create(user())
+    if (disabled) await storage.users.setDisabledAt('u1', 1, 1)
+    expect(await storage.sessions.start(session({ userId, userEpoch }), LIMITS)).toBe(false)
+    expect(await storage.sessions.find(hash('s1'))).toBe(null)
+  })
+
+  test('a login removes the session it replaces and ends what exceeds the cap, oldest first', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    for (const [index, id] of ['s1', 's2', 's3'].entries()) await storage.sessions.start(session({ id, createdAt: 1000 + index }), LIMITS)
+    await storage.sessions.start(session({ id: 's4', createdAt: 1004 }), { replaces: hash('s3'), maxPerUser: 2 })
+    expect(await storage.sessions.find(hash('s3'))).toBe(null)
+    expect((await storage.sessions.list('u1', 1005)).map(({ id }) => id)).toEqual(['s4', 's2'])
+  })
+
+  test('use moves a live session forward, never backward, and never revives one', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    for (const id of ['live', 'ended', 'expired'])
+      await storage.sessions.start(session({ id, expiresAt: id === 'expired' ? 2000 : 5000 }), LIMITS)
+    await storage.sessions.end('ended', 'u1', 1500)
+    const uses = ['live', 'ended', 'expired'].map((id) => ({ id, lastSeenAt: 3000, expiresAt: 7000 }))
+    await storage.sessions.extend(uses, 3000)
+    await storage.sessions.extend([{ id: 'live', lastSeenAt: 2500, expiresAt: 6500 }], 3000)
+    expect((await storage.sessions.find(hash('live')))?.session).toMatchObject({ lastSeenAt: 3000, expiresAt: 7000 })
+    expect((await storage.sessions.find(hash('ended')))?.session).toMatchObject({ lastSeenAt: 1000, expiresAt: 1500, endedAt: 1500 })
+    expect((await storage.sessions.find(hash('expired')))?.session).toMatchObject({ lastSeenAt: 1000, expiresAt: 2000 })
+  })
+
+  test('of 20 that rotate one token at once, one does, and an ended session is not rotated', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    await storage.sessions.start(session(), LIMITS)
+    const rotate = (index: number) => storage.sessions.rotate('s1', { from: hash('s1'), to: hash(`t${index}`), authenticatedAt: 2000 })
+    expect(await winners(rotate)).toBe(1)
+    await storage.sessions.start(session({ id: 's2' }), LIMITS)
+    await storage.sessions.end('s2', 'u1', 1500)
+    expect(await storage.sessions.rotate('s2', { from: hash('s2'), to: hash('x'), authenticatedAt: 2000 })).toBe(false)
+  })
+
+  test('of 20 that end one session at once, one does; somebody else’s is not there', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    await storage.sessions.start(session(), LIMITS)
+    expect(await storage.sessions.end('s1', 'u2', 2000)).toBe(false)
+    expect(await winners(() => storage.sessions.end('s1', 'u1', 2000))).toBe(1)
+  })
+
+  test('ending all spares the one to keep and counts the others', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    for (const id of ['s1', 's2', 's3']) await storage.sessions.start(session({ id }), LIMITS)
+    expect(await storage.sessions.endAll('u1', 's2', 2000)).toBe(2)
+    expect((await storage.sessions.list('u1', 2000)).map(({ id }) => id)).toEqual(['s2'])
+    expect(await storage.sessions.endAll('u1', null, 2000)).toBe(1)
+  })
+
+  test('disabling ends all sessions and moves the epoch on, enabling brings none back', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    await storage.sessions.start(session(), LIMITS)
+    expect(await storage.users.setDisabledAt('u1', 2000, 2000)).toMatchObject({ disabledAt: 2000, epoch: 1 })
+    expect(await storage.users.setDisabledAt('u1', null, 2001)).toMatchObject({ disabledAt: null })
+    expect((await storage.sessions.find(hash('s1')))?.session.endedAt).toBe(2000)
+    expect(await storage.users.setDisabledAt('u9', 1, 1)).toBe(null)
+  })
+
+  test('deleting a user takes the sessions along; of 20 at once one does it', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    await storage.sessions.start(session(), LIMITS)
+    expect(await winners(() => storage.users.delete('u1'))).toBe(1)
+    expect(await storage.sessions.find(hash('s1'))).toBe(null)
+  })
+
+  test('a purge removes at most its limit, and only what expired before', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    for (let i = 0; i < 5; i += 1) await storage.sessions.start(session({ id: `s${i}`, expiresAt: 2000 + i }), LIMITS)
+    expect(await storage.sessions.purge(2004, 3)).toBe(3)
+    expect(await storage.sessions.purge(2004, 3)).toBe(1)
+    expect(await storage.sessions.find(hash('s4'))).not.toBe(null)
+  })
+
+  test('users are listed newest first, searched literally and paged', async () => {
+    await using storage = await open()
+    for (const id of ['u1', 'u2', 'u3']) await storage.users.create(user({ id, usernameKey: `name_${id}` }))
+    const ids = async (search: string | null, before: string | null) =>
+      (await storage.users.list({ search, limit: 2, before })).map(({ id }) => id)
+    expect(await ids(null, null)).toEqual(['u3', 'u2'])
+    expect(await ids(null, 'u2')).toEqual(['u1'])
+    expect(await ids('e_u1', null)).toEqual(['u1'])
+    expect(await ids('%', null)).toEqual([])
+  })
+
+  test('a name is set, cleared, and not set for nobody', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    expect(await storage.users.setName('u1', null)).toMatchObject({ name: null })
+    expect(await storage.users.setName('u9', 'x')).toBe(null)
+  })
+
+  test('a healthy store passes its check, and nothing is left to migrate', async () => {
+    await using storage = await open()
+    await storage.check()
+    expect(await storage.migrate()).toEqual([])
+  })
+
+  test('a closed store fails with unavailable, and with nothing else', async () => {
+    await using storage = await open()
+    await storage.close()
+    await expect(storage.users.findById('u1')).rejects.toMatchObject({ reason: 'unavailable' })
+    await expect(storage.sessions.find(hash('s1'))).rejects.toMatchObject({ reason: 'unavailable' })
+    await expect(storage.sessions.start(session(), LIMITS)).rejects.toMatchObject({ reason: 'unavailable' })
+    await storage.close()
+  })
+}

@@ -1,0 +1,72 @@
+import { execFile } from 'node:child_process'
+import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { promisify } from 'node:util'
+import { sqliteStorage } from '@trpc-login/server'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { storageTests } from './conformance.ts'
+
+function directory(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'trpc-login-storage-'))
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+
+const engines = { file: () => join(directory(), 'login.db'), memory: () => ':memory:' }
+for (const [name, path] of Object.entries(engines)) {
+  describe(`SQLite in a ${name}`, () => {
+    storageTests(async () => {
+      const storage = sqliteStorage({ path: path() })
+      return { ...storage, [Symbol.asyncDispose]: storage.close }
+    })
+  })
+}
+
+test('four processes that start on one fresh file migrate once, and every write of theirs succeeds', async () => {
+  const path = join(directory(), 'login.db')
+  const script = join(import.meta.dirname, '../support/four-writers.ts')
+  const run = (name: string) => promisify(execFile)(process.execPath, ['--conditions=@trpc-login/source', script, path, name])
+  const counts = await Promise.all(['a', 'b', 'c', 'd'].map(async (name) => Number((await run(name)).stdout)))
+  expect(counts).toEqual([50, 50, 50, 50])
+  using db = new DatabaseSync(path)
+  expect(db.prepare('select count(*) as n from trpc_login_migrations').get()).toEqual({ n: 1 })
+  expect(db.prepare('select count(*) as n from users').get()).toEqual({ n: 200 })
+})
+
+test('ST-4: the database is made readable by its owner alone, and a wider one is refused with the remedy', async () => {
+  const path = join(directory(), 'inner', 'login.db')
+  await sqliteStorage({ path }).close()
+  expect(statSync(path).mode & 0o777).toBe(0o600)
+  expect(statSync(join(path, '..')).mode & 0o777).toBe(0o700)
+  chmodSync(path, 0o644)
+  expect(() => sqliteStorage({ path })).toThrow(`run: chmod 600 ${path}`)
+})
+
+test('a file that is no database is refused and left as it is', () => {
+  const path = join(directory(), 'login.db')
+  writeFileSync(path, 'these are my notes, not a database, and they are long enough to be read', { mode: 0o600 })
+  expect(() => sqliteStorage({ path })).toThrow(/not a database/)
+  expect(statSync(path).size).toBe(71)
+})
+
+test.for([
+  ['newer than the program', "insert into trpc_login_migrations values (99, 'later', 'x', 0)", 'newer than this program knows'],
+  ['of another text', "update trpc_login_migrations set checksum = 'x'", 'applied with another text'],
+] as const)('ST-5: a schema %s is refused', async ([, statement, message]) => {
+  const path = join(directory(), 'login.db')
+  await sqliteStorage({ path }).close()
+  const db = new DatabaseSync(path)
+  db.exec(statement)
+  db.close()
+  expect(() => sqliteStorage({ path })).toThrow(message)
+})
+
+test('a dry run says what it would do and does nothing', async () => {
+  const storage = sqliteStorage({ path: ':memory:', migrate: false })
+  expect(await storage.migrate({ dryRun: true })).toEqual(['1 users and sessions'])
+  expect(await storage.migrate()).toEqual(['1 users and sessions'])
+  expect(await storage.migrate({ dryRun: true })).toEqual([])
+  await storage.close()
+})

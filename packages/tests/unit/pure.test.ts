@@ -1,0 +1,200 @@
+import { TRPCError } from '@trpc/server'
+import { AuthError, createAuth, formatAuthError, silentLog, sqliteStorage } from '@trpc-login/server'
+import { ConfigError, loadConfig } from '@trpc-login/server/config'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { createClientAddress } from '../../server/src/address.ts'
+import { clearedSessionCookie, readSessionToken, sessionCookie } from '../../server/src/cookies.ts'
+import { canonicalEmail, usernameKey, usernameSchema } from '../../server/src/identifiers.ts'
+import { isAllowedOrigin, parseOrigin } from '../../server/src/origin.ts'
+import { hashToken, isToken, newId, newToken } from '../../server/src/tokens.ts'
+
+describe('tokens', () => {
+  test('SS-1: tokens are 43 base64url characters and never repeat', () => {
+    const tokens = Array.from({ length: 1000 }, newToken)
+    expect(new Set(tokens).size).toBe(1000)
+    expect(tokens.every(isToken)).toBe(true)
+    expect(hashToken(tokens[0] ?? '')).toHaveLength(32)
+  })
+
+  test('ids sort in the order of their making, within one millisecond too', () => {
+    const ids = Array.from({ length: 500 }, (_, index) => newId(1_800_000_000_000 + Math.floor(index / 100)))
+    expect(ids.toSorted()).toEqual(ids)
+    expect(ids[0]).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+  })
+})
+
+describe('cookies', () => {
+  test('what is written is read back, among others too', () => {
+    const token = newToken()
+    const pair = sessionCookie(token, null).split(';', 1)[0] ?? ''
+    expect(readSessionToken(pair)).toBe(token)
+    expect(readSessionToken(`a=b; ${pair};c=d`)).toBe(token)
+    expect(readSessionToken(clearedSessionCookie().split(';', 1)[0])).toBe(null)
+  })
+
+  test('SS-6: no header makes the reader throw or accept anything but one well-formed value', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof(fc.string(), fc.constant('__Host-session='), fc.constant(`__Host-session=${'A'.repeat(43)}`))),
+        (parts) => {
+          const token = readSessionToken(parts.join('; '))
+          expect(token === null || isToken(token)).toBe(true)
+        },
+      ),
+    )
+    expect(readSessionToken(undefined)).toBe(null)
+  })
+})
+
+describe('identifiers', () => {
+  test.each(['ada', 'Ada.L-2_x', 'Страна', '田中', 'é', 'विद्या', 'a'.repeat(64)])('%s is a username', (name) => {
+    expect(usernameSchema.safeParse(name).success).toBe(true)
+  })
+
+  test.each(['', ' ', 'a b', 'a@b', 'a/b', '😀', 'a\u0000', '\u0301a', 'a'.repeat(65), 'a\u200db', '<b>', "x'--", '\ud800'])(
+    '%j is no username',
+    (name) => {
+      expect(usernameSchema.safeParse(name).success).toBe(false)
+    },
+  )
+
+  test('folding is stable and joins spellings of one name', () => {
+    expect(usernameKey('ＡＤＡ')).toBe('ada')
+    expect(usernameKey('Straße')).toBe(usernameKey('STRASSE'))
+    expect(usernameKey('ΣΑΣ')).toBe(usernameKey('σασ'))
+    fc.assert(fc.property(fc.string({ unit: 'grapheme' }), (name) => usernameKey(usernameKey(name)) === usernameKey(name)))
+  })
+
+  test('LG-4: addresses are normalised before they are checked', () => {
+    expect(canonicalEmail('Ada@Example.COM')).toBe('ada@example.com')
+    for (const bad of [
+      'a＠evil.com@b.com',
+      'a@b@c',
+      'a,b@c.d',
+      '"a"@b.c',
+      'a b@c.d',
+      'a@',
+      '@b',
+      'a@b\n.c',
+      `${'a'.repeat(250)}@b.cc`,
+      'a<b>@c.d',
+    ]) {
+      expect([bad, canonicalEmail(bad)]).toEqual([bad, null])
+    }
+  })
+})
+
+describe('origins', () => {
+  const allowed = new Set(['https://app.example.com'])
+  const asks = (origin?: string, fetchSite?: string, host = 'api.example.com:8443') => isAllowedOrigin({ origin, fetchSite, host }, allowed)
+
+  test('CS-2: same, listed and absent pass; look-alikes do not', () => {
+    expect([asks(), asks('https://api.example.com:8443'), asks('https://app.example.com'), asks(undefined, 'same-origin')]).toEqual([
+      true,
+      true,
+      true,
+      true,
+    ])
+    const refused = [
+      'null',
+      '',
+      'https://api.example.com',
+      'http://api.example.com:8443',
+      'https://app.example.com.evil',
+      'https://app.example.com:444',
+      'https://APP.example.com',
+      'https://evil/https://app.example.com',
+    ]
+    expect(refused.filter((origin) => asks(origin))).toEqual([])
+    expect([asks(undefined, 'cross-site'), asks(undefined, 'same-site'), asks(undefined, 'nonsense')]).toEqual([false, false, false])
+  })
+
+  test('an origin in a list is exact', () => {
+    expect(parseOrigin('https://a.example')).toBe('https://a.example')
+    for (const bad of ['a.example', 'http://a.example', 'https://a.example/path', 'https://*.example', 'https://u@a.example', '*', '']) {
+      expect(() => parseOrigin(bad)).toThrow(TypeError)
+    }
+  })
+})
+
+describe('client addresses', () => {
+  test('RL-5: forwarded addresses are believed from trusted proxies alone, right to left', () => {
+    const direct = createClientAddress([])
+    expect(direct('203.0.113.9', '1.2.3.4')).toBe('203.0.113.9')
+    expect(direct('::ffff:203.0.113.9', undefined)).toBe('203.0.113.9')
+    expect(direct(undefined, '1.2.3.4')).toBe(null)
+    const proxied = createClientAddress(['10.0.0.0/8', '::1'])
+    expect(proxied('10.0.0.1', '6.6.6.6, 203.0.113.9')).toBe('203.0.113.9')
+    expect(proxied('10.0.0.1', '6.6.6.6, 203.0.113.9, 10.9.9.9')).toBe('203.0.113.9')
+    expect(proxied('10.0.0.1', 'nonsense')).toBe('10.0.0.1')
+    expect(proxied('203.0.113.9', '10.0.0.1')).toBe('203.0.113.9')
+    expect(proxied('::1', '2001:db8::1')).toBe('2001:db8::1')
+  })
+
+  test.each(['10.0.0.0/33', 'nonsense', '10.0.0.0/8/8', '::1/129', '', '10.0.0.0/'])('a bad range is refused: %s', (range) => {
+    expect(() => createClientAddress([range])).toThrow(TypeError)
+  })
+})
+
+describe('errors', () => {
+  const shape = { message: 'm', code: 1, data: { code: 'INTERNAL_SERVER_ERROR' as const, httpStatus: 500, path: 'p', stack: 'secret' } }
+
+  test('IN-4: whatever else is in the shape does not leave, and unexpected messages are masked', () => {
+    const masked = formatAuthError({ shape, error: new TRPCError({ code: 'INTERNAL_SERVER_ERROR', message: 'db password is hunter2' }) })
+    expect(masked).toEqual({
+      message: 'Internal server error',
+      code: 1,
+      data: { code: 'INTERNAL_SERVER_ERROR', httpStatus: 500, path: 'p', reason: null, requestId: null },
+    })
+  })
+
+  test('an AuthError keeps its reason, message and wait', () => {
+    const formatted = formatAuthError({ shape, error: new AuthError('rate_limited', { retryAfter: 7 }) })
+    expect(formatted.data).toMatchObject({ reason: 'rate_limited', retryAfter: 7 })
+  })
+})
+
+describe('options', () => {
+  const make = (options: object) => () => createAuth({ log: silentLog, storage: sqliteStorage({ path: ':memory:' }), ...options })
+
+  test.each([
+    [{ session: { idleMs: -1 } }, 'session.idleMs must be a positive whole number, got -1'],
+    [{ session: { rememberedAbsoluteMs: 31 * 86_400_000 } }, 'session.rememberedAbsoluteMs must be at most 30 days'],
+    [{ password: { minLength: 7 } }, 'password.minLength must be 8 to 64, got 7'],
+    [{ password: { memoryKiB: 4096 } }, 'password.memoryKiB must be at least 19456, got 4096'],
+    [{ password: { iterations: 1 } }, 'password.iterations must be at least 2, got 1'],
+    [{ registration: 'maybe' }, 'registration must be open or closed, got maybe'],
+    [{ sesion: {} }, 'unknown option sesion'],
+    [{ trustedProxies: ['x'] }, 'a trusted proxy is an address or a CIDR'],
+  ])('PW-4: %j is refused and named', (options, message) => {
+    expect(make(options)).toThrow(message)
+  })
+})
+
+describe('configuration', () => {
+  test('defaults stand where nothing is set', () => {
+    expect(loadConfig({ OTHER: 'x' })).toMatchObject({
+      registration: 'closed',
+      trustedProxies: [],
+      server: { host: '127.0.0.1', port: 8443, origins: [] },
+    })
+  })
+
+  test.each([
+    [{ TRPC_LOGIN_PROT: '1' }, 'TRPC_LOGIN_PROT is not a setting; known are TRPC_LOGIN_HOST'],
+    [{ TRPC_LOGIN_PORT: '70000' }, 'TRPC_LOGIN_PORT must be a number from 0 to 65535'],
+    [{ TRPC_LOGIN_PORT: 'http' }, 'TRPC_LOGIN_PORT must be a number from 0 to 65535'],
+    [{ TRPC_LOGIN_REGISTRATION: 'yes' }, 'TRPC_LOGIN_REGISTRATION must be open or closed'],
+    [{ TRPC_LOGIN_ORIGINS: 'https://a.example,*' }, 'TRPC_LOGIN_ORIGINS must be an https origin'],
+    [{ TRPC_LOGIN_TRUSTED_PROXIES: 'proxy' }, 'TRPC_LOGIN_TRUSTED_PROXIES must be addresses or CIDRs'],
+    [{ TRPC_LOGIN_TLS_CERT: 'a.pem' }, 'TRPC_LOGIN_TLS_KEY must be set together with TRPC_LOGIN_TLS_CERT'],
+    [{ TRPC_LOGIN_BASE_URL: 'http://a.example' }, 'TRPC_LOGIN_BASE_URL must be an https origin'],
+    [{ TRPC_LOGIN_DATABASE_URL: 'mysql://x' }, 'TRPC_LOGIN_DATABASE_URL must be sqlite:PATH'],
+    [{ TRPC_LOGIN_PORT_FILE: '/does/not/exist' }, 'TRPC_LOGIN_PORT_FILE names a file that cannot be read'],
+    [{ TRPC_LOGIN_PORT: '1', TRPC_LOGIN_PORT_FILE: 'x' }, 'TRPC_LOGIN_PORT and TRPC_LOGIN_PORT_FILE are both set'],
+  ])('%j is refused and named', (env, message) => {
+    expect(() => loadConfig(env)).toThrow(ConfigError)
+    expect(() => loadConfig(env)).toThrow(message)
+  })
+})
