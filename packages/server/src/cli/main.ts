@@ -8,6 +8,13 @@ import { EXIT, UsageError } from './output.ts'
 import { serve } from './serve.ts'
 import { addUser } from './user-add.ts'
 
+const EXIT_OF_REASON: Readonly<Partial<Record<AuthError['reason'], number>>> = {
+  not_found: EXIT.notFound,
+  conflict: EXIT.conflict,
+  invalid_input: EXIT.usage,
+  weak_password: EXIT.usage,
+}
+
 const program = new Command('trpc-login')
   .description('Session sign-in for tRPC: the server and its administration.')
   .exitOverride()
@@ -53,11 +60,4 @@ function report(error: unknown): number {
   if (!(error instanceof AuthError)) return EXIT.failure
   if (error.reason === 'unavailable' && error.cause !== undefined) process.stderr.write(`  ${error.cause.message}\n`)
   return EXIT_OF_REASON[error.reason] ?? EXIT.failure
-}
-
-const EXIT_OF_REASON: Readonly<Partial<Record<AuthError['reason'], number>>> = {
-  not_found: EXIT.notFound,
-  conflict: EXIT.conflict,
-  invalid_input: EXIT.usage,
-  weak_password: EXIT.usage,
 }

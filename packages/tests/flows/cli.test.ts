@@ -1,0 +1,80 @@
+import { chmodSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { cli, temporaryDirectory } from '../support/process.ts'
+
+const PASSWORD = 'correct horse battery'
+
+test.each([
+  [['user', 'add', 'ada', '--password-stdin'], PASSWORD, 0, /^added ada \([0-9a-f-]{36}\)\n$/],
+  [['user', 'add', 'ada', '--no-password', '--email', 'A@Example.com', '--json'], '', 0, /"email":"a@example.com"/],
+])('user add prints its result on standard output alone: %j', async (args, input, code, pattern) => {
+  const result = await cli(args, { cwd: temporaryDirectory(), input })
+  expect([result.code, result.stderr]).toEqual([code, ''])
+  expect(result.stdout).toMatch(pattern)
+})
+
+test.each([
+  [['user', 'add', 'a b', '--password-stdin'], PASSWORD, 2, 'Use letters, digits'],
+  [['user', 'add', 'ada', '--password-stdin'], 'short', 2, 'Use at least 15 characters'],
+  [['user', 'add', 'ada', '--password-stdin', '--role', 'Admin!'], PASSWORD, 2, 'a role is a lower-case word'],
+  [['user', 'add', 'ada', '--password-stdin', '--email', 'nonsense'], PASSWORD, 2, 'Not an e-mail address'],
+  [['user', 'add', 'ada'], '', 2, 'use --password-stdin'],
+  [['user', 'add', 'ada', '--password', PASSWORD], '', 2, 'unknown option'],
+  [['user', 'ad'], '', 2, "unknown command 'ad'"],
+  [['nonsense'], '', 2, "unknown command 'nonsense'"],
+])('wrong use is exit 2 and says what is allowed: %j', async (args, input, code, message) => {
+  const result = await cli(args, { cwd: temporaryDirectory(), input })
+  expect([result.code, result.stdout]).toEqual([code, ''])
+  expect(result.stderr).toContain(message)
+  expect(result.stderr).not.toContain('    at ')
+})
+
+test('a name that is taken is exit 4', async () => {
+  const cwd = temporaryDirectory()
+  await cli(['user', 'add', 'ada', '--no-password'], { cwd })
+  const { code, stderr } = await cli(['user', 'add', 'ADA', '--no-password'], { cwd })
+  expect([code, stderr]).toEqual([4, 'trpc-login: This username or address is taken\n'])
+})
+
+test('unknown settings are refused by name', async () => {
+  const { code, stderr } = await cli(['doctor'], { cwd: temporaryDirectory(), env: { TRPC_LOGIN_DATADIR: 'x' } })
+  expect(code).toBe(2)
+  expect(stderr).toContain('TRPC_LOGIN_DATADIR is not a setting; known are')
+})
+
+test('migrate says what it would do, does it, and then has nothing left', async () => {
+  const cwd = temporaryDirectory()
+  const say = async (...args: string[]) => (await cli(['migrate', ...args], { cwd })).stdout
+  expect(await say('--dry-run')).toBe('would apply 1 users and sessions\n')
+  expect(JSON.parse(await say('--json'))).toEqual({ dryRun: false, migrations: ['1 users and sessions'] })
+  expect(await say()).toBe('the schema is up to date\n')
+})
+
+test('doctor is content with a fresh start, and says what is wrong and what to do', async () => {
+  const cwd = temporaryDirectory()
+  const fresh = await cli(['doctor'], { cwd })
+  expect([fresh.code, fresh.stdout.includes('FAIL')]).toEqual([0, false])
+  const dataDir = join(cwd, 'data')
+  mkdirSync(dataDir)
+  chmodSync(dataDir, 0o755)
+  const { code, stdout } = await cli(['doctor', '--json'], { cwd, env: { TRPC_LOGIN_DATA_DIR: dataDir, TRPC_LOGIN_HOST: '0.0.0.0', TRPC_LOGIN_TLS_CERT: 'no.pem', TRPC_LOGIN_TLS_KEY: 'no.pem' } })
+  expect(code).toBe(1)
+  const failed = (JSON.parse(stdout) as { check: string; ok: boolean; remedy?: string }[]).filter(({ ok }) => !ok)
+  expect(failed.map(({ check }) => check)).toEqual(['data directory', 'certificate'])
+  expect(failed[0]?.remedy).toBe(`chmod 700 ${dataDir}`)
+})
+
+test('ST-4: a data directory that others can enter is refused', async () => {
+  const cwd = temporaryDirectory()
+  mkdirSync(join(cwd, '.trpc-login'), { mode: 0o755 })
+  chmodSync(join(cwd, '.trpc-login'), 0o755)
+  const { code, stderr } = await cli(['user', 'add', 'ada', '--no-password'], { cwd })
+  expect([code, stderr]).toEqual([2, expect.stringContaining('run: chmod 700')])
+})
+
+test('help shows every setting with its default', async () => {
+  const { code, stdout } = await cli(['--help'], { cwd: temporaryDirectory() })
+  expect(code).toBe(0)
+  for (const text of ['TRPC_LOGIN_PORT', '(default 8443)', 'TRPC_LOGIN_REGISTRATION', 'Exit codes: 0 ok']) expect(stdout).toContain(text)
+})

@@ -1,0 +1,55 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+
+export const ROOT = join(import.meta.dirname, '../../..')
+export const CLI = join(ROOT, 'packages/server/src/cli/main.ts')
+
+export function temporaryDirectory(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'trpc-login-run-'))
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+
+export interface Run {
+  readonly child: ChildProcess
+  /** Resolves with all of standard output once it holds a text. */
+  seen(text: string): Promise<string>
+  ended: Promise<{ code: number | null; stdout: string; stderr: string }>
+}
+
+/** Runs a program of the workspace on this Node, as `scripts/run.mjs` would, in a directory and environment of its own. */
+export function start(program: string, args: readonly string[], options: { cwd: string; env?: Record<string, string>; input?: string }): Run {
+  const env: Record<string, string | undefined> = { ...process.env, HOME: options.cwd, ...options.env }
+  const child = spawn(process.execPath, ['--conditions=@trpc-login/source', program, ...args], { cwd: options.cwd, env, stdio: 'pipe' })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  let stdout = ''
+  let stderr = ''
+  let check = () => {}
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    stdout += chunk
+    check()
+  })
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    stderr += chunk
+  })
+  child.stdin.end(options.input ?? '')
+  const ended = new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve) => child.once('close', (code) => resolve({ code, stdout, stderr })))
+  return {
+    child,
+    ended,
+    seen: (text) =>
+      new Promise((resolve, reject) => {
+        check = () => stdout.includes(text) && resolve(stdout)
+        check()
+        void ended.then(() => reject(new Error(`ended without "${text}":\n${stdout}${stderr}`)))
+      }),
+  }
+}
+
+/** Runs the command line tool to its end. */
+export function cli(args: readonly string[], options: { cwd: string; env?: Record<string, string>; input?: string }) {
+  return start(CLI, args, options).ended
+}
