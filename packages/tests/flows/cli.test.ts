@@ -58,7 +58,10 @@ test('doctor is content with a fresh start, and says what is wrong and what to d
   const dataDir = join(cwd, 'data')
   mkdirSync(dataDir)
   chmodSync(dataDir, 0o755)
-  const { code, stdout } = await cli(['doctor', '--json'], { cwd, env: { TRPC_LOGIN_DATA_DIR: dataDir, TRPC_LOGIN_HOST: '0.0.0.0', TRPC_LOGIN_TLS_CERT: 'no.pem', TRPC_LOGIN_TLS_KEY: 'no.pem' } })
+  const { code, stdout } = await cli(['doctor', '--json'], {
+    cwd,
+    env: { TRPC_LOGIN_DATA_DIR: dataDir, TRPC_LOGIN_HOST: '0.0.0.0', TRPC_LOGIN_TLS_CERT: 'no.pem', TRPC_LOGIN_TLS_KEY: 'no.pem' },
+  })
   expect(code).toBe(1)
   const failed = (JSON.parse(stdout) as { check: string; ok: boolean; remedy?: string }[]).filter(({ ok }) => !ok)
   expect(failed.map(({ check }) => check)).toEqual(['data directory', 'certificate'])

@@ -22,12 +22,17 @@ test('the quickstart says first where it listens, then how to try it, and its cu
   const server = start(QUICKSTART, [], { cwd, env: FREE })
   const stdout = await server.seen('authFunc')
   expect(stdout).toMatch(/^listening on https:\/\/127\.0\.0\.1:\d+\n/)
-  for (const text of ['CA file: .trpc-login/dev-ca.pem', 'user01 / demo-passphrase-01', 'user03 / demo-passphrase-03']) expect(stdout).toContain(text)
+  for (const text of ['CA file: .trpc-login/dev-ca.pem', 'user01 / demo-passphrase-01', 'user03 / demo-passphrase-03'])
+    expect(stdout).toContain(text)
   const lines = stdout.split('\n').filter((line) => line.startsWith('  curl'))
   expect(lines).toHaveLength(2)
   const answers = []
-  for (const line of lines) answers.push(JSON.parse((await promisify(execFile)('sh', ['-c', line.replace('curl', 'curl -s')], { cwd })).stdout))
-  expect(answers).toMatchObject([{ result: { data: { user: { username: 'user01' } } } }, { result: { data: { ok: true, msg: 'auth_func({"a":1}),user_id=user01' } } }])
+  for (const line of lines)
+    answers.push(JSON.parse((await promisify(execFile)('sh', ['-c', line.replace('curl', 'curl -s')], { cwd })).stdout))
+  expect(answers).toMatchObject([
+    { result: { data: { user: { username: 'user01' } } } },
+    { result: { data: { ok: true, msg: 'auth_func({"a":1}),user_id=user01' } } },
+  ])
 })
 
 test('the quickstart’s client script says what the README promises', async () => {
@@ -41,14 +46,16 @@ test('the quickstart’s client script says what the README promises', async () 
 })
 
 test('the quickstart’s files stay short enough to be read', () => {
-  for (const file of ['server.ts', 'client.ts']) expect(readFileSync(join(ROOT, 'examples/quickstart', file), 'utf8').split('\n').length).toBeLessThan(40)
+  for (const file of ['server.ts', 'client.ts'])
+    expect(readFileSync(join(ROOT, 'examples/quickstart', file), 'utf8').split('\n').length).toBeLessThan(40)
 })
 
 test('AD-4: demo users exist on loopback alone, and none of them is an admin', async () => {
   const cwd = temporaryDirectory()
   const url = urlIn(await start(QUICKSTART, [], { cwd, env: FREE }).seen('authFunc'))
   const { api, close } = quickstartClient(url, cwd)
-  for (const n of ['01', '02', '03']) expect((await api.auth.login.mutate({ username: `user${n}`, password: `demo-passphrase-${n}` })).user.roles).toEqual([])
+  for (const n of ['01', '02', '03'])
+    expect((await api.auth.login.mutate({ username: `user${n}`, password: `demo-passphrase-${n}` })).user.roles).toEqual([])
   await close()
   const outside = start(QUICKSTART, [], { cwd: temporaryDirectory(), env: { ...FREE, TRPC_LOGIN_HOST: '0.0.0.0' } })
   expect(await outside.seen('listening on')).not.toContain('demo user')
@@ -60,14 +67,25 @@ test('ST-4: what is made at the first start is the owner’s alone, but for the 
   const cwd = temporaryDirectory()
   await start(QUICKSTART, [], { cwd, env: FREE }).seen('listening on')
   const mode = (name: string) => (statSync(join(cwd, '.trpc-login', name)).mode & 0o777).toString(8)
-  expect(['.', 'login.db', 'login.db-wal', 'dev-ca.pem', 'dev-ca-key.pem', 'dev-cert.pem', 'dev-key.pem'].map(mode)).toEqual(['700', '600', '600', '644', '600', '600', '600'])
+  expect(['.', 'login.db', 'login.db-wal', 'dev-ca.pem', 'dev-ca-key.pem', 'dev-cert.pem', 'dev-key.pem'].map(mode)).toEqual([
+    '700',
+    '600',
+    '600',
+    '644',
+    '600',
+    '600',
+    '600',
+  ])
 })
 
 test('SIGTERM ends the server with 0, a restart keeps sessions and the authority', async () => {
   const cwd = temporaryDirectory()
   const first = start(QUICKSTART, [], { cwd, env: FREE })
   const store = new Map<string, { value: string; expiresAt: number | null }>()
-  const shared = { load: async () => store.get('session') ?? null, save: async (_: string, cookie: { value: string; expiresAt: number | null } | null) => void (cookie && store.set('session', cookie)) }
+  const shared = {
+    load: async () => store.get('session') ?? null,
+    save: async (_: string, cookie: { value: string; expiresAt: number | null } | null) => void (cookie && store.set('session', cookie)),
+  }
   const ca = () => readFileSync(join(cwd, '.trpc-login/dev-ca.pem'))
   const one = createClient<AppRouter>({ url: urlIn(await first.seen('authFunc')), ca: ca(), store: shared })
   await one.api.auth.login.mutate({ username: 'user01', password: 'demo-passphrase-01' })
@@ -76,7 +94,11 @@ test('SIGTERM ends the server with 0, a restart keeps sessions and the authority
   first.child.kill('SIGTERM')
   expect((await first.ended).code).toBe(0)
 
-  const two = createClient<AppRouter>({ url: urlIn(await start(QUICKSTART, [], { cwd, env: FREE }).seen('authFunc')), ca: before, store: shared })
+  const two = createClient<AppRouter>({
+    url: urlIn(await start(QUICKSTART, [], { cwd, env: FREE }).seen('authFunc')),
+    ca: before,
+    store: shared,
+  })
   expect((await two.api.authFunc.mutate({})).msg).toContain('user_id=user01')
   await two.close()
 })
@@ -85,10 +107,15 @@ test('serve serves the auth router alone, and nobody is there until someone is a
   const cwd = temporaryDirectory()
   const url = urlIn(await start(CLI, ['serve'], { cwd, env: FREE }).seen('listening on'))
   const { api, close } = quickstartClient(url, cwd)
-  await expect(api.auth.login.mutate({ username: 'user01', password: 'demo-passphrase-01' })).rejects.toThrow('Invalid username or password')
+  await expect(api.auth.login.mutate({ username: 'user01', password: 'demo-passphrase-01' })).rejects.toThrow(
+    'Invalid username or password',
+  )
   await expect(api.auth.register.mutate({ username: 'eve', password: 'correct horse battery' })).rejects.toThrow('Registration is closed')
   await expect(api.notauthFunc.mutate({})).rejects.toThrow('No procedure found')
-  const added = await cli(['user', 'add', 'root', '--role', 'admin', '--password-stdin', '--json'], { cwd, input: 'correct horse battery\n' })
+  const added = await cli(['user', 'add', 'root', '--role', 'admin', '--password-stdin', '--json'], {
+    cwd,
+    input: 'correct horse battery\n',
+  })
   expect([added.code, JSON.parse(added.stdout)]).toMatchObject([0, { username: 'root', roles: ['admin'] }])
   expect((await api.auth.login.mutate({ username: 'root', password: 'correct horse battery' })).user.roles).toEqual(['admin'])
   await close()
@@ -108,7 +135,9 @@ test('TL-3 TL-4: own certificate files are used, and changed ones taken on SIGHU
   const port = Number(new URL(urlIn(await server.seen('listening on'))).port)
   const trusts = (ca: Buffer) =>
     new Promise<boolean>((resolve) => {
-      const socket = connect({ host: '127.0.0.1', port, ca }, () => resolve(socket.destroy() !== undefined)).on('error', () => resolve(false))
+      const socket = connect({ host: '127.0.0.1', port, ca }, () => resolve(socket.destroy() !== undefined)).on('error', () =>
+        resolve(false),
+      )
     })
   expect(await trusts(before)).toBe(true)
   const after = await install('two')
@@ -122,7 +151,10 @@ test.each([
   ['a key of another certificate', { mismatch: 'yes' }, 'the key does not belong to the certificate'],
 ])('TL-3: start is refused for %s', async (_name, { cert, mismatch }: { cert?: string; mismatch?: string }, message) => {
   const cwd = temporaryDirectory()
-  const [one, two] = [await developmentTls(join(cwd, '1'), 'localhost', Date.now()), await developmentTls(join(cwd, '2'), 'localhost', Date.now())]
+  const [one, two] = [
+    await developmentTls(join(cwd, '1'), 'localhost', Date.now()),
+    await developmentTls(join(cwd, '2'), 'localhost', Date.now()),
+  ]
   if (cert !== undefined || mismatch !== undefined) writeFileSync(join(cwd, 'c.pem'), cert ?? one.cert)
   writeFileSync(join(cwd, 'k.pem'), mismatch === undefined ? one.key : two.key)
   const { code, stderr, stdout } = await cli(['serve'], { cwd, env: { TRPC_LOGIN_TLS_CERT: 'c.pem', TRPC_LOGIN_TLS_KEY: 'k.pem' } })

@@ -21,7 +21,11 @@ export interface Run {
 }
 
 /** Runs a program of the workspace on this Node, as `scripts/run.mjs` would, in a directory and environment of its own. */
-export function start(program: string, args: readonly string[], options: { cwd: string; env?: Record<string, string>; input?: string }): Run {
+export function start(
+  program: string,
+  args: readonly string[],
+  options: { cwd: string; env?: Record<string, string>; input?: string },
+): Run {
   const env: Record<string, string | undefined> = { ...process.env, HOME: options.cwd, ...options.env }
   const child = spawn(process.execPath, ['--conditions=@trpc-login/source', program, ...args], { cwd: options.cwd, env, stdio: 'pipe' })
   onTestFinished(() => void child.kill('SIGKILL'))
@@ -36,7 +40,9 @@ export function start(program: string, args: readonly string[], options: { cwd: 
     stderr += chunk
   })
   child.stdin.end(options.input ?? '')
-  const ended = new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve) => child.once('close', (code) => resolve({ code, stdout, stderr })))
+  const ended = new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve) =>
+    child.once('close', (code) => resolve({ code, stdout, stderr })),
+  )
   return {
     child,
     ended,
