@@ -114,11 +114,12 @@ describe('recovery', () => {
   })
 })
 
+const listen = (server: ReturnType<typeof createServer>) =>
+  new Promise<number>((resolve) => server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port)))
+
 describe('transport', () => {
   test('CL-2: a redirect is an error, and nothing reaches its target', async () => {
     let reached = 0
-    const listen = (server: ReturnType<typeof createServer>) =>
-      new Promise<number>((resolve) => server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port)))
     const target = createServer((_req, res) => {
       reached += 1
       res.end('{}')
@@ -182,8 +183,9 @@ describe('transport', () => {
   })
 })
 
+const jar = (now = () => 0) => createCookieJar({ origin: 'https://a.example', store: null, now })
+
 describe('the jar', () => {
-  const jar = (now = () => 0) => createCookieJar({ origin: 'https://a.example', store: null, now })
   const line = `__Host-session=${TOKEN}; Path=/; Secure; HttpOnly; SameSite=Lax`
 
   test.each([
@@ -237,12 +239,13 @@ describe('the jar', () => {
   })
 })
 
+function storePath(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'trpc-login-store-'))
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
+  return join(dir, 'inner', 'cookies.json')
+}
+
 describe('the file store', () => {
-  function storePath(): string {
-    const dir = mkdtempSync(join(tmpdir(), 'trpc-login-store-'))
-    onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
-    return join(dir, 'inner', 'cookies.json')
-  }
   const cookie = { value: TOKEN, expiresAt: null }
 
   test('a second client goes on with the session of the first, and a logout holds for both', async () => {

@@ -54,11 +54,12 @@ test.each([...Object.keys(GOOD), 'auth.logout', 'auth.sessions.revokeOthers', 'n
   },
 )
 
+async function* endless() {
+  for (let i = 0; i < 100; i += 1) yield Buffer.alloc(16_384, 0x20)
+}
+
 test('IN-1: a body without a stated length is refused while it is read', async () => {
   await using server = await startServer()
-  async function* endless() {
-    for (let i = 0; i < 100; i += 1) yield Buffer.alloc(16_384, 0x20)
-  }
   const response = await server.fetch('/api/notauthFunc', {
     method: 'POST',
     body: endless() as never,

@@ -86,7 +86,7 @@ test('streamed batches of other calls work with a session', async () => {
         url: `${server.url}/api`,
         transformer: superjson,
         headers: { cookie },
-        fetch: (url, init) => undiciFetch(String(url), { ...(init as object), dispatcher }) as never,
+        fetch: (url, init) => undiciFetch(url as string, { ...(init as object), dispatcher }) as never,
       }),
     ],
   })

@@ -33,10 +33,10 @@ test('the sample’s nine steps hold through the SDK', async () => {
   expect(await refused()).toBe('not_signed_in')
 })
 
+const data = (answer: { body: { result?: { data: unknown } } }) => answer.body.result?.data
+
 test('the sample’s nine steps hold with plain JSON over HTTPS', async () => {
   await using server = await startSample()
-  const data = (answer: { body: { result?: { data: unknown } } }) => answer.body.result?.data
-
   expect(data(await server.post('notauthFunc', { a: 1 }))).toEqual(OPEN)
   const before = await server.post('authFunc', { a: 1 })
   expect([before.status, before.body.error?.data.reason]).toEqual([401, 'not_signed_in'])
@@ -80,7 +80,7 @@ test('a stock tRPC client with superjson and none of our code signs in and gets 
         url: `${server.url}/api`,
         transformer: superjson,
         async fetch(url, init) {
-          const response = await undiciFetch(String(url), {
+          const response = await undiciFetch(url as string, {
             ...(init as object),
             headers: { ...(init?.headers as object), cookie },
             dispatcher,

@@ -232,11 +232,13 @@ test('SS-10: a burst of calls writes the last use once', async () => {
 
 test('SS-7: while the store fails, guarded calls answer 503 and leave the cookie alone', async () => {
   let broken = false
-  const fail = () => Promise.reject(Object.assign(new Error('disk I/O error'), {}))
   await using server = await startServer({
     wrapStorage: (storage) => ({
       ...storage,
-      sessions: { ...storage.sessions, find: (hash) => (broken ? fail() : storage.sessions.find(hash)) },
+      sessions: {
+        ...storage.sessions,
+        find: (hash) => (broken ? Promise.reject(new Error('disk I/O error')) : storage.sessions.find(hash)),
+      },
     }),
   })
   const cookie = cookieOf((await server.post('auth.login', { username: 'ada', password: PASSWORD })).headers)

@@ -31,10 +31,10 @@ export function start(
   onTestFinished(() => void child.kill('SIGKILL'))
   let stdout = ''
   let stderr = ''
-  let check = () => {}
+  let check: (() => void) | undefined
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
     stdout += chunk
-    check()
+    check?.()
   })
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
     stderr += chunk
@@ -48,7 +48,9 @@ export function start(
     ended,
     seen: (text) =>
       new Promise((resolve, reject) => {
-        check = () => stdout.includes(text) && resolve(stdout)
+        check = () => {
+          if (stdout.includes(text)) resolve(stdout)
+        }
         check()
         void ended.then(() => reject(new Error(`ended without "${text}":\n${stdout}${stderr}`)))
       }),

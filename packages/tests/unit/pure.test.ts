@@ -155,9 +155,9 @@ describe('errors', () => {
   })
 })
 
-describe('options', () => {
-  const make = (options: object) => () => createAuth({ log: silentLog, storage: sqliteStorage({ path: ':memory:' }), ...options })
+const make = (options: object) => () => createAuth({ log: silentLog, storage: sqliteStorage({ path: ':memory:' }), ...options })
 
+describe('options', () => {
   test.each([
     [{ session: { idleMs: -1 } }, 'session.idleMs must be a positive whole number, got -1'],
     [{ session: { rememberedAbsoluteMs: 31 * 86_400_000 } }, 'session.rememberedAbsoluteMs must be at most 30 days'],
