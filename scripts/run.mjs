@@ -2,7 +2,7 @@
 // Plain JavaScript without dependencies: it must work where nothing is installed, on any Node >= 18.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { PNPM } from './pnpm.mjs'
@@ -45,21 +45,32 @@ async function install() {
   }
 }
 
-/** Two starts at once must not install into one tree: a directory is made by exactly one of them. */
+/** Two starts at once must not install into one tree: the file is made by exactly one of them, and names it. */
 async function lock(path, done) {
   for (;;) {
     try {
-      mkdirSync(path)
-      const release = () => rmSync(path, { recursive: true, force: true })
+      writeFileSync(path, String(process.pid), { flag: 'wx' })
+      const release = () => rmSync(path, { force: true })
       process.once('exit', release)
       return release
     } catch (error) {
       if (error.code !== 'EEXIST') throw error
       if (done()) return () => {}
-      const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now())
-      if (age > 15 * 60_000) rmSync(path, { recursive: true, force: true })
-      await new Promise((resolve) => setTimeout(resolve, 250))
+      if (isStale(path)) rmSync(path, { force: true })
+      else await new Promise((resolve) => setTimeout(resolve, 250))
     }
+  }
+}
+
+/** Whether the process that made the lock is gone, as after kill -9. */
+function isStale(path) {
+  try {
+    const pid = Number(readFileSync(path, 'utf8'))
+    if (pid === 0) return Date.now() - statSync(path).mtimeMs > 5000
+    process.kill(pid, 0)
+    return false
+  } catch (error) {
+    return error.code === 'ESRCH'
   }
 }
 

@@ -1,5 +1,5 @@
 import { type Auth, createAuth } from './auth.ts'
-import type { AuthContext } from './context.ts'
+import type { AuthContext, RequestAuth } from './context.ts'
 import { silentLog } from './log.ts'
 import type { AuthOptions } from './options.ts'
 import { sqliteStorage } from './storage/sqlite.ts'
@@ -16,7 +16,7 @@ export interface TestClock {
 /** An auth in memory, for tests of applications. */
 export interface TestAuth<TRole extends string> extends Auth<TRole>, AsyncDisposable {
   readonly clock: TestClock
-  /** A context for `createCaller`, signed in as a user who is made when missing, or as nobody. */
+  /** A context for `createCaller`, signed in as a user who is made when missing, or as nobody; it keeps its session from call to call. */
   contextFor(user: string | Partial<NewUser> | null, options?: { remember?: boolean }): Promise<AuthContext>
 }
 
@@ -46,14 +46,27 @@ export function createTestAuth<const TRole extends string = never>(
     ...auth,
     clock,
     async contextFor(user, { remember = false } = {}) {
-      const resHeaders = new Headers()
-      const context = auth.createContext({ req: new Request('https://localhost/'), resHeaders })
-      if (user === null) return context
-      await context.auth.login(await findOrMake(user), { remember })
-      const cookie = resHeaders.getSetCookie().at(-1)?.split(';', 1)[0] ?? ''
-      // A context of its own, so that the session is looked up as it is for a request.
-      return auth.createContext({ req: new Request('https://localhost/', { headers: { cookie } }), resHeaders: new Headers() })
+      const browser = createBrowser(auth)
+      if (user !== null) await browser.login(await findOrMake(user), { remember })
+      return { auth: browser }
     },
     [Symbol.asyncDispose]: auth.close,
+  }
+}
+
+/** Keeps the cookie as a browser would, and makes each act a request of its own: time may pass between two calls. */
+function createBrowser(auth: Auth): RequestAuth {
+  const resHeaders = new Headers()
+  const request = () => {
+    const cookie = resHeaders.getSetCookie().at(-1)?.split(';', 1)[0] ?? ''
+    return auth.createContext({ req: new Request('https://localhost/', { headers: { cookie } }), resHeaders }).auth
+  }
+  return {
+    requestId: request().requestId,
+    signedIn: () => request().signedIn(),
+    requireLive: () => request().requireLive(),
+    login: (...args) => request().login(...args),
+    replace: (...args) => request().replace(...args),
+    logout: () => request().logout(),
   }
 }

@@ -20,14 +20,21 @@ export interface Run {
   ended: Promise<{ code: number | null; stdout: string; stderr: string }>
 }
 
+interface RunOptions {
+  cwd: string
+  env?: Record<string, string>
+  input?: string
+}
+
 /** Runs a program of the workspace on this Node, as `scripts/run.mjs` would, in a directory and environment of its own. */
-export function start(
-  program: string,
-  args: readonly string[],
-  options: { cwd: string; env?: Record<string, string>; input?: string },
-): Run {
+export function start(program: string, args: readonly string[], options: RunOptions): Run {
+  return run(process.execPath, ['--conditions=@trpc-login/source', program, ...args], options)
+}
+
+/** Runs any command in a directory and environment of its own. */
+export function run(command: string, args: readonly string[], options: RunOptions): Run {
   const env: Record<string, string | undefined> = { ...process.env, HOME: options.cwd, ...options.env }
-  const child = spawn(process.execPath, ['--conditions=@trpc-login/source', program, ...args], { cwd: options.cwd, env, stdio: 'pipe' })
+  const child = spawn(command, args, { cwd: options.cwd, env, stdio: 'pipe' })
   onTestFinished(() => void child.kill('SIGKILL'))
   let stdout = ''
   let stderr = ''
@@ -58,6 +65,6 @@ export function start(
 }
 
 /** Runs the command line tool to its end. */
-export function cli(args: readonly string[], options: { cwd: string; env?: Record<string, string>; input?: string }) {
+export function cli(args: readonly string[], options: RunOptions) {
   return start(CLI, args, options).ended
 }
