@@ -1,12 +1,12 @@
 import { execFile } from 'node:child_process'
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connect } from 'node:tls'
 import { promisify } from 'node:util'
 import { createClient } from '@trpc-login/client/node'
 import { expect, test } from 'vitest'
 import type { AppRouter } from '../../../examples/quickstart/server.ts'
-import { developmentTls } from '../../server/src/http/tls.ts'
+import { developmentTls } from '../../server/src/http/development-tls.ts'
 import { CLI, cli, ROOT, start, temporaryDirectory } from '../support/process.ts'
 
 const QUICKSTART = join(ROOT, 'examples/quickstart/server.ts')
@@ -160,4 +160,12 @@ test.each([
   const { code, stderr, stdout } = await cli(['serve'], { cwd, env: { TRPC_LOGIN_TLS_CERT: 'c.pem', TRPC_LOGIN_TLS_KEY: 'k.pem' } })
   expect([code, stdout]).toEqual([1, ''])
   expect(stderr).toContain(message)
+})
+
+test('servers that start together on a fresh directory agree on one development authority', async () => {
+  const dir = temporaryDirectory()
+  writeFileSync(join(dir, 'dev-tls.lock'), '')
+  utimesSync(join(dir, 'dev-tls.lock'), 0, 0)
+  const pairs = await Promise.all(Array.from({ length: 8 }, () => developmentTls(dir, '127.0.0.1', Date.now())))
+  expect(new Set(pairs.map(({ cert }) => cert)).size).toBe(1)
 })

@@ -10,9 +10,10 @@ import { type AuthContext, aloneViolation } from '../context.ts'
 import { AuthError } from '../errors.ts'
 import { parseOrigin } from '../origin.ts'
 import { newRequestId, withRequestScope } from '../request-scope.ts'
+import { developmentTls } from './development-tls.ts'
 import { refuse, refuseAtGate, VARY } from './gate.ts'
 import { rawResponse, SECURITY_HEADERS } from './headers.ts'
-import { developmentTls, readKeyPair, TLS_POLICY, type TlsOptions, watchKeyPair } from './tls.ts'
+import { readKeyPair, TLS_POLICY, type TlsOptions, watchKeyPair } from './tls.ts'
 
 const MAX_BODY = 64 * 1024
 const MAX_BATCH = 10

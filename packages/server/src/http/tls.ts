@@ -1,11 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, unwatchFile, watchFile, writeFileSync } from 'node:fs'
-import { isIP } from 'node:net'
-import { join } from 'node:path'
+import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import type { SecureContextOptions } from 'node:tls'
-import { generate } from 'selfsigned'
 
-const DAY_MS = 86_400_000
 const RELOAD_EVERY_MS = 2000
 
 /** A certificate chain and its key, PEM. */
@@ -20,11 +16,6 @@ export type TlsOptions =
   | { readonly certFile: string; readonly keyFile: string }
   /** A certificate of a development authority, made here when missing. */
   | { readonly developmentDir: string }
-
-export interface DevelopmentTls extends KeyPair {
-  /** What clients must trust: `curl --cacert FILE`. */
-  readonly caFile: string
-}
 
 /** TLS 1.2 and 1.3 with forward secrecy and AEAD alone (ASVS 12.1.1, 12.1.2). */
 export const TLS_POLICY: SecureContextOptions = {
@@ -62,7 +53,8 @@ function readPem(file: string): string {
   }
 }
 
-function problemWith({ cert, key }: KeyPair, now: number): string | null {
+/** What makes a pair unfit for use, or `null`. */
+export function problemWith({ cert, key }: KeyPair, now: number): string | null {
   try {
     const certificate = new X509Certificate(cert)
     if (certificate.validToDate.getTime() <= now) return `the certificate expired on ${certificate.validTo}`
@@ -92,85 +84,4 @@ export function watchKeyPair(certFile: string, keyFile: string, onChange: (pair:
     for (const file of [certFile, keyFile]) unwatchFile(file, reload)
   }
   return { reload, stop }
-}
-
-/** A certificate for local names, signed by an authority that is made once per directory. */
-export async function developmentTls(dir: string, host: string, now: number): Promise<DevelopmentTls> {
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
-  const files = {
-    ca: join(dir, 'dev-ca.pem'),
-    caKey: join(dir, 'dev-ca-key.pem'),
-    cert: join(dir, 'dev-cert.pem'),
-    key: join(dir, 'dev-key.pem'),
-  }
-  const caIsGood = existsSync(files.ca) && existsSync(files.caKey) && isGood(pairOf(files.ca, files.caKey), now, null)
-  if (!caIsGood) {
-    const ca = await makeAuthority(now)
-    replaceFile(files.caKey, ca.key, 0o600)
-    replaceFile(files.ca, ca.cert, 0o644)
-  }
-  const ca = pairOf(files.ca, files.caKey)
-  const certIsGood = existsSync(files.cert) && existsSync(files.key) && isGood(pairOf(files.cert, files.key), now, { ca: ca.cert, host })
-  if (!certIsGood) {
-    const leaf = await makeCertificate(ca, host, now)
-    replaceFile(files.key, leaf.key, 0o600)
-    replaceFile(files.cert, leaf.cert, 0o600)
-  }
-  return { ...pairOf(files.cert, files.key), caFile: files.ca }
-}
-
-function pairOf(cert: string, key: string): KeyPair {
-  return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') }
-}
-
-function isGood(pair: KeyPair, now: number, issued: { ca: string; host: string } | null): boolean {
-  if (problemWith(pair, now + DAY_MS) !== null) return false
-  if (issued === null) return true
-  const certificate = new X509Certificate(pair.cert)
-  const named = isIP(issued.host) === 0 ? certificate.checkHost(issued.host) : certificate.checkIP(issued.host)
-  return named !== undefined && certificate.verify(new X509Certificate(issued.ca).publicKey)
-}
-
-async function makeAuthority(now: number): Promise<KeyPair> {
-  const pems = await generate([{ name: 'commonName', value: 'trpc-login development CA' }], {
-    ...validity(now, 3650),
-    extensions: [
-      { name: 'basicConstraints', cA: true, critical: true },
-      { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
-    ],
-  })
-  return { cert: pems.cert, key: pems.private }
-}
-
-async function makeCertificate(ca: KeyPair, host: string, now: number): Promise<KeyPair> {
-  const names = new Set(['localhost', '127.0.0.1', '::1', host])
-  const pems = await generate([{ name: 'commonName', value: 'localhost' }], {
-    // Browsers refuse longer ones.
-    ...validity(now, 397),
-    ca,
-    extensions: [
-      { name: 'basicConstraints', cA: false, critical: true },
-      { name: 'keyUsage', digitalSignature: true, critical: true },
-      { name: 'extKeyUsage', serverAuth: true },
-      { name: 'subjectAltName', altNames: [...names].map((name) => (isIP(name) === 0 ? { type: 2, value: name } : { type: 7, ip: name })) },
-    ],
-  })
-  return { cert: pems.cert, key: pems.private }
-}
-
-function validity(now: number, days: number) {
-  return {
-    keyType: 'ec',
-    curve: 'P-256',
-    algorithm: 'sha256',
-    // An hour back, for clients whose clocks are behind.
-    notBeforeDate: new Date(now - 3_600_000),
-    notAfterDate: new Date(now + days * DAY_MS),
-  } as const
-}
-
-function replaceFile(file: string, text: string, mode: number): void {
-  const temporary = `${file}.${process.pid}.tmp`
-  writeFileSync(temporary, text, { mode })
-  renameSync(temporary, file)
 }
