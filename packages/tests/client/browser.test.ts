@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 import { type Browser, chromium } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { developmentTls } from '../../server/src/http/tls.ts'
+import { developmentTls } from '../../server/src/http/development-tls.ts'
 import { PASSWORD, startServer } from '../support/server.ts'
 import { hasChromium } from '../support/tools.ts'
 
