@@ -23,6 +23,20 @@ export function createClientAddress(trustedProxies: readonly string[]): ClientAd
   }
 }
 
+/** What limits count by: an IPv4 address, or the /64 that one IPv6 customer has; callers without an address share one. */
+export function addressBucket(address: string | null): string {
+  if (address === null || isIP(address) === 0) return 'none'
+  if (isIP(address) === 4) return address
+  const [head = '', tail] = (URL.parse(`http://[${address}]`)?.hostname ?? '').slice(1, -1).split('::')
+  const missing = tail === undefined ? 0 : 8 - groups(head).length - groups(tail).length
+  const all = [...groups(head), ...Array.from({ length: missing }, () => '0'), ...groups(tail)]
+  return `${all.slice(0, 4).join(':')}::/64`
+}
+
+function groups(text: string | undefined): string[] {
+  return (text ?? '').split(':').filter((group) => group !== '')
+}
+
 function parseRanges(ranges: readonly string[]): BlockList {
   const list = new BlockList()
   for (const range of ranges) {

@@ -8,6 +8,7 @@ import { createRouter } from './router.ts'
 import { createSessions, type Sessions } from './sessions.ts'
 import { sqliteStorage } from './storage/sqlite.ts'
 import type { Storage } from './storage/storage.ts'
+import { createThrottle } from './throttle.ts'
 import { createUsers, type Users } from './users.ts'
 
 const DEFAULT_DATABASE = './.trpc-login/login.db'
@@ -45,7 +46,8 @@ export function createAuth<const TRole extends string = never>(options: AuthOpti
   const storage = resolved.storage ?? sqliteStorage({ path: DEFAULT_DATABASE })
   const sessions = createSessions({ store: storage.sessions, now, options: resolved.session, log })
   const passwords = createPasswords(resolved.password)
-  const users = createUsers({ store: storage.users, passwords, now, minLength: resolved.password.minLength, log })
+  const throttle = createThrottle({ store: storage.attempts, now, limits: resolved.limits, log })
+  const users = createUsers({ store: storage.users, passwords, throttle, now, minLength: resolved.password.minLength, log })
   const guards = createGuards(sessions)
 
   return {

@@ -25,6 +25,8 @@ type Live = Extract<Resolution, { state: 'live' }>
 export interface RequestAuth {
   /** The same as in errors, logs and the `x-request-id` header. */
   readonly requestId: string
+  /** The caller's address behind trusted proxies, or `null` where there is none. */
+  readonly address: string | null
   /** Who is signed in, or `null`. */
   signedIn(): Promise<SignedIn | null>
   /** The stored session and user. @throws `not_signed_in`, `session_ended` */
@@ -66,6 +68,7 @@ export interface AuthMeta {
 export function createRequestAuth(deps: { sessions: Sessions; clientAddress: ClientAddress }, request: ContextRequest): RequestAuth {
   const { sessions, clientAddress } = deps
   const token = readSessionToken(header(request, 'cookie'))
+  const address = clientAddress(peerOf(request), header(request, 'x-forwarded-for'))
   let resolution: Promise<Resolution> | undefined
   requireAlone(request)
 
@@ -95,6 +98,7 @@ export function createRequestAuth(deps: { sessions: Sessions; clientAddress: Cli
 
   return {
     requestId: requestId() ?? newRequestId(),
+    address,
     async signedIn() {
       const found = await resolve()
       return found.state === 'live' ? signedIn(found) : null
@@ -106,9 +110,8 @@ export function createRequestAuth(deps: { sessions: Sessions; clientAddress: Cli
     },
     async login(user, { remember = false } = {}) {
       requireWritable(request)
-      const ip = clientAddress(peerOf(request), header(request, 'x-forwarded-for'))
       const userAgent = header(request, 'user-agent')?.slice(0, MAX_USER_AGENT) ?? null
-      return become(user, await sessions.start(user, { remember, userAgent, ip, replaces: token }))
+      return become(user, await sessions.start(user, { remember, userAgent, ip: address, replaces: token }))
     },
     replace(user, renewed) {
       requireWritable(request)

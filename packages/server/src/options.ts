@@ -36,6 +36,15 @@ export interface AuthOptions<TRole extends string = string> {
   }
   /** Whether `auth.register` makes accounts. @default 'closed' */
   registration?: 'open' | 'closed'
+  /** What one address (IPv4, or IPv6 /64) may do; accounts have limits of their own. Raise them where many people share one address. */
+  limits?: {
+    /** Wrong passwords in 15 minutes. @default 20 */
+    failuresPerAddress?: number
+    /** Calls in a minute that check or set a password. @default 60 */
+    callsPerAddress?: number
+    /** Accounts made in an hour. @default 5 */
+    signUpsPerAddress?: number
+  }
   /** The application's roles beside `admin`; typed in `requireRole`. */
   roles?: readonly TRole[]
   /** Addresses or CIDRs of proxies whose `X-Forwarded-For` is believed. @default none */
@@ -69,6 +78,9 @@ const schema = z.strictObject({
     })
     .prefault({}),
   registration: z.enum(['open', 'closed'], 'must be open or closed').default('closed'),
+  limits: z
+    .strictObject({ failuresPerAddress: span.default(20), callsPerAddress: span.default(60), signUpsPerAddress: span.default(5) })
+    .prefault({}),
   roles: z.array(z.string()).readonly().default([]),
   trustedProxies: z.array(z.string()).readonly().default([]),
   now: z.custom<() => number>((value) => typeof value === 'function', 'must be a function').default(() => Date.now),
@@ -77,6 +89,7 @@ const schema = z.strictObject({
 
 export type ResolvedOptions = Readonly<z.output<typeof schema>>
 export type SessionOptions = ResolvedOptions['session']
+export type LimitOptions = ResolvedOptions['limits']
 
 /**
  * The options with their defaults, checked once.

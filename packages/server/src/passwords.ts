@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import { hash, verify } from '@node-rs/argon2'
 import { z } from 'zod'
 import { AuthError } from './errors.ts'
+import { createWorkQueue } from './work-queue.ts'
 
 /** Cost of one hash; the defaults are the floor (OWASP Password Storage: 19 MiB, 2 passes, 1 lane). */
 export interface PasswordParameters {
@@ -24,19 +26,23 @@ export interface Passwords {
 
 const PHC = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$/
 const MAX_LENGTH = 256
+const MAX_WAITING = 64
+const MAX_WAIT_MS = 2000
 
 export function createPasswords(parameters: PasswordParameters): Passwords {
   const { memoryKiB, iterations, parallelism } = parameters
   // The library's default algorithm is argon2id; its enum is an ambient const one, which erasable TypeScript cannot read.
+  const queue = createWorkQueue({ atOnce: availableParallelism(), waiting: MAX_WAITING, waitMs: MAX_WAIT_MS })
   const hashNow = (password: string) =>
     hash(canonical(password), { memoryCost: memoryKiB, timeCost: iterations, parallelism, outputLen: 32 })
   let decoy: Promise<string> | undefined
 
   return {
-    hash: hashNow,
+    hash: (password) => queue(() => hashNow(password)),
     async verify(password, stored) {
       decoy ??= hashNow(randomBytes(32).toString('base64url'))
-      const matches = await verify(stored ?? (await decoy), canonical(password))
+      const against = stored ?? (await decoy)
+      const matches = await queue(() => verify(against, canonical(password)))
       return stored !== null && matches
     },
     isOutdated(stored) {

@@ -28,7 +28,7 @@ export function createRouter(deps: { users: Users; sessions: Sessions; guards: G
       .meta(ALONE)
       .input(z.strictObject({ username: identifierSchema, password: passwordSchema, remember: z.boolean().optional() }))
       .mutation(async ({ ctx, input }) => {
-        const found = await users.authenticate(input.username, input.password)
+        const found = await users.authenticate(input.username, input.password, ctx.auth.address)
         return ctx.auth.login(found, { remember: input.remember ?? false })
       }),
     logout: open.meta(ALONE).mutation(async ({ ctx }) => {
@@ -43,20 +43,20 @@ export function createRouter(deps: { users: Users; sessions: Sessions; guards: G
       )
       .mutation(async ({ ctx, input }) => {
         if (registration === 'closed') throw new AuthError('registration_closed')
-        return ctx.auth.login(await users.create(input))
+        return ctx.auth.login(await users.register(input, ctx.auth.address))
       }),
     reauthenticate: user
       .meta(ALONE)
       .input(z.strictObject({ password: passwordSchema }))
       .mutation(async ({ ctx, input }) => {
-        await users.requirePassword(ctx.records.user, input.password)
+        await users.requirePassword(ctx.records.user, input.password, ctx.auth.address)
         return ctx.auth.replace(ctx.records.user, await sessions.rotate(ctx.records.session))
       }),
     changePassword: user
       .meta(ALONE)
       .input(z.strictObject({ currentPassword: passwordSchema, newPassword: passwordSchema }))
       .mutation(async ({ ctx, input }) => {
-        const renewed = await users.changePassword(ctx.records.user, ctx.records.session, input)
+        const renewed = await users.changePassword(ctx.records.user, ctx.records.session, { ...input, address: ctx.auth.address })
         return ctx.auth.replace(ctx.records.user, renewed)
       }),
     sessions: {
@@ -75,7 +75,7 @@ export function createRouter(deps: { users: Users; sessions: Sessions; guards: G
         .meta(ALONE)
         .input(z.strictObject({ password: passwordSchema }))
         .mutation(async ({ ctx, input }) => {
-          await users.requirePassword(ctx.records.user, input.password)
+          await users.requirePassword(ctx.records.user, input.password, ctx.auth.address)
           await users.delete(ctx.user.id)
           await ctx.auth.logout()
           return OK

@@ -63,6 +63,7 @@ function createBrowser(auth: Auth): RequestAuth {
   }
   return {
     requestId: request().requestId,
+    address: null,
     signedIn: () => request().signedIn(),
     requireLive: () => request().requireLive(),
     login: (...args) => request().login(...args),

@@ -3,6 +3,7 @@ import { canonicalEmail, usernameKey } from './identifiers.ts'
 import type { Log } from './log.ts'
 import { type Passwords, requireStrongPassword } from './passwords.ts'
 import type { SessionRecord, UserRecord, UserStore } from './storage/storage.ts'
+import type { Throttle } from './throttle.ts'
 import { hashToken, newId, newToken } from './tokens.ts'
 
 /** A user as callers see one. */
@@ -35,8 +36,15 @@ export interface NewUser {
 
 export type Users = ReturnType<typeof createUsers>
 
-export function createUsers(deps: { store: UserStore; passwords: Passwords; now: () => number; minLength: number; log: Log }) {
-  const { store, passwords, now, minLength, log } = deps
+export function createUsers(deps: {
+  store: UserStore
+  passwords: Passwords
+  throttle: Throttle
+  now: () => number
+  minLength: number
+  log: Log
+}) {
+  const { store, passwords, throttle, now, minLength, log } = deps
 
   /** Makes an account. @throws `conflict` when the username is taken, `weak_password` */
   async function create(input: NewUser): Promise<UserRecord> {
@@ -61,16 +69,25 @@ export function createUsers(deps: { store: UserStore; passwords: Passwords; now:
     return user
   }
 
-  /** The user whom these credentials belong to. @throws `invalid_credentials`, the same and after the same work for every cause */
-  async function authenticate(identifier: string, password: string): Promise<UserRecord> {
+  /** Makes an account for a stranger. @throws `rate_limited`, and what `create` throws */
+  const register = (input: NewUser, address: string | null) => throttle.signUp(address, () => create(input))
+
+  /**
+   * The user whom these credentials belong to.
+   * @throws `invalid_credentials`, the same and after the same work for every cause; `rate_limited`, alike for accounts that do not exist
+   */
+  async function authenticate(identifier: string, password: string, address: string | null): Promise<UserRecord> {
     const user = await findByIdentifier(identifier)
-    const matches = await passwords.verify(password, user?.passwordHash ?? null)
-    if (user === null || !matches || user.disabledAt !== null) {
-      log.warn({ userId: user?.id ?? null }, 'authn_login_fail')
-      throw new AuthError('invalid_credentials')
-    }
-    await rehashIfOutdated(user, password)
-    return user
+    const account = { key: user?.id ?? nameOfNobody(identifier), exists: user !== null }
+    return throttle.attempt({ account, address }, async (locked) => {
+      const matches = await passwords.verify(password, locked ? null : (user?.passwordHash ?? null))
+      if (user === null || !matches || user.disabledAt !== null) {
+        log.warn({ userId: user?.id ?? null, locked }, 'authn_login_fail')
+        throw new AuthError('invalid_credentials')
+      }
+      await rehashIfOutdated(user, password)
+      return user
+    })
   }
 
   async function findByIdentifier(identifier: string): Promise<UserRecord | null> {
@@ -84,19 +101,27 @@ export function createUsers(deps: { store: UserStore; passwords: Passwords; now:
     await store.rehash(user.id, { from: user.passwordHash, to: await passwords.hash(password) })
   }
 
-  /** @throws `invalid_credentials` when the password is not this user's */
-  async function requirePassword(user: UserRecord, password: string): Promise<void> {
-    if (await passwords.verify(password, user.passwordHash)) return
-    log.warn({ userId: user.id }, 'authn_login_fail')
-    throw new AuthError('invalid_credentials')
+  /** @throws `invalid_credentials` when the password is not this user's, `rate_limited` */
+  async function requirePassword(user: UserRecord, password: string, address: string | null): Promise<void> {
+    // Apart from failed logins: whoever guesses from outside must not keep the owner from what a session allows.
+    const account = { key: `session:${user.id}`, exists: true }
+    await throttle.attempt({ account, address }, async (locked) => {
+      if (await passwords.verify(password, locked ? null : user.passwordHash)) return
+      log.warn({ userId: user.id, locked }, 'authn_login_fail')
+      throw new AuthError('invalid_credentials')
+    })
   }
 
   /**
    * Replaces the password and ends every session but the given one, which gets a new token.
-   * @throws `invalid_credentials`, `weak_password`, `conflict` when another change came first
+   * @throws `invalid_credentials`, `rate_limited`, `weak_password`, `conflict` when another change came first
    */
-  async function changePassword(user: UserRecord, session: SessionRecord, change: { currentPassword: string; newPassword: string }) {
-    await requirePassword(user, change.currentPassword)
+  async function changePassword(
+    user: UserRecord,
+    session: SessionRecord,
+    change: { currentPassword: string; newPassword: string; address: string | null },
+  ) {
+    await requirePassword(user, change.currentPassword, change.address)
     requireStrongPassword(change.newPassword, minLength, user)
     const token = newToken()
     const passwordHash = await passwords.hash(change.newPassword)
@@ -110,6 +135,7 @@ export function createUsers(deps: { store: UserStore; passwords: Passwords; now:
 
   return {
     create,
+    register,
     authenticate,
     requirePassword,
     changePassword,
@@ -139,6 +165,11 @@ export function createUsers(deps: { store: UserStore; passwords: Passwords; now:
     },
     list: store.list,
   }
+}
+
+/** Bounded and free of what was typed: a secret in the wrong field must not reach the store. */
+function nameOfNobody(identifier: string): string {
+  return `nobody:${Buffer.from(hashToken(usernameKey(identifier))).toString('base64url')}`
 }
 
 function required(user: UserRecord | null): UserRecord {

@@ -251,4 +251,39 @@ export function storageTests(open: () => Promise<Storage & AsyncDisposable>): vo
     await expect(storage.sessions.start(session(), LIMITS)).rejects.toMatchObject({ reason: 'unavailable' })
     await storage.close()
   })
+
+  test('RL-3: of 20 that count at once, each sees another count', async () => {
+    await using storage = await open()
+    const seen: number[] = []
+    await winners((index) =>
+      storage.attempts.change(['k', `other${index}`], (current) => {
+        const count = current.get('k')?.count ?? 0
+        seen[index] = count
+        return new Map([['k', { count: count + 1, blockedUntil: 7, expiresAt: 9 }]])
+      }),
+    )
+    expect(seen.toSorted((a, b) => a - b)).toEqual(Array.from({ length: RACERS }, (_, index) => index))
+  })
+
+  test('counters come back as written, go when told to, and are removed once expired', async () => {
+    await using storage = await open()
+    const far = { count: 1, blockedUntil: 0, expiresAt: Number.MAX_SAFE_INTEGER }
+    await storage.attempts.change(
+      ['a', 'b', 'c'],
+      () =>
+        new Map([
+          ['a', far],
+          ['b', far],
+          ['c', { ...far, expiresAt: 5 }],
+        ]),
+    )
+    await storage.attempts.change(['b'], () => new Map([['b', null]]))
+    expect(await storage.attempts.purge(6, 10)).toBe(1)
+    let left: unknown
+    await storage.attempts.change(['a', 'b', 'c'], (current) => {
+      left = [...current]
+      return new Map()
+    })
+    expect(left).toEqual([['a', far]])
+  })
 }

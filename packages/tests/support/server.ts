@@ -22,6 +22,8 @@ import { z } from 'zod'
 
 export const PASSWORD = 'correct horse battery'
 const USERS = ['ada', 'bob']
+// Tests have one address and a clock that stands still; those about limits set their own.
+const MANY = { failuresPerAddress: 10_000, callsPerAddress: 10_000, signUpsPerAddress: 10_000 }
 
 /** The application under test: the sample's two functions, one that ticks, and the auth router. */
 export function createAppRouter(auth: Auth) {
@@ -69,7 +71,7 @@ export async function startServer({ dir, wrapStorage = (same) => same, server: s
   const file = join(home, 'login.db')
   const clock = createClock()
   const { log, lines } = createMemoryLog()
-  const auth = createAuth({ log, ...options, now: clock.now, storage: wrapStorage(sqliteStorage({ path: file })) })
+  const auth = createAuth({ log, limits: MANY, ...options, now: clock.now, storage: wrapStorage(sqliteStorage({ path: file })) })
   for (const username of USERS)
     if ((await auth.users.findByUsername(username)) === null) await auth.users.create({ username, password: PASSWORD })
   const running = await createServer({
@@ -141,6 +143,7 @@ export interface Answer {
       path?: string
       reason: string
       requestId: string
+      retryAfter?: number
       issues?: { path: (string | number)[]; message: string }[]
       stack?: string
     }

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 export interface Schema {
   users: UserRow
   sessions: SessionRow
+  attempts: AttemptRow
   trpc_login_migrations: { version: number; name: string; checksum: string; applied_at: number }
 }
 
@@ -38,6 +39,13 @@ export interface SessionRow {
   ended_at: number | null
 }
 
+export interface AttemptRow {
+  key: string
+  count: number
+  blocked_until: number
+  expires_at: number
+}
+
 /** Column types that the engines name differently. */
 export interface ColumnTypes {
   readonly bytes: 'blob' | 'bytea'
@@ -52,7 +60,7 @@ export interface Migration {
 
 /** All migrations in order. One that was released is never edited: its checksum is recorded where it was applied. */
 export function migrations(types: ColumnTypes): Migration[] {
-  return [migration(1, 'users and sessions', usersAndSessions(types))]
+  return [migration(1, 'users and sessions', usersAndSessions(types)), migration(2, 'attempts', ATTEMPTS)]
 }
 
 function migration(version: number, name: string, statements: readonly string[]): Migration {
@@ -95,6 +103,16 @@ function usersAndSessions({ bytes }: ColumnTypes): string[] {
     'create index sessions_expiry on sessions (expires_at)',
   ]
 }
+
+const ATTEMPTS = [
+  `create table attempts (
+    key text primary key,
+    count bigint not null,
+    blocked_until bigint not null,
+    expires_at bigint not null
+  )`,
+  'create index attempts_expiry on attempts (expires_at)',
+]
 
 /**
  * What is left to apply, given what a database says was applied.

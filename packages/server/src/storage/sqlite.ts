@@ -4,7 +4,14 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { Kysely, SqliteDialect } from 'kysely'
 import { AuthError } from '../errors.ts'
 import { type Migration, migrations, pendingMigrations, type Schema } from './schema.ts'
-import { createSessionStore, createUserStore, type SessionAndUserRow, type SqlEngine, sessionAndUserQuery } from './sql.ts'
+import {
+  createAttemptStore,
+  createSessionStore,
+  createUserStore,
+  type SessionAndUserRow,
+  type SqlEngine,
+  sessionAndUserQuery,
+} from './sql.ts'
 import type { Storage } from './storage.ts'
 
 // Earlier versions can lose or damage data when a checkpoint meets a restarting log ("WAL-reset bug").
@@ -34,6 +41,7 @@ export function sqliteStorage(options: SqliteOptions): Storage {
   return {
     users: createUserStore(engine),
     sessions: createSessionStore(engine),
+    attempts: createAttemptStore(engine),
     migrate: async ({ dryRun = false } = {}) => applyMigrations(writer, dryRun),
     check: () =>
       engine.transaction(async (trx) => {

@@ -6,6 +6,7 @@
 export interface Storage {
   readonly users: UserStore
   readonly sessions: SessionStore
+  readonly attempts: AttemptStore
   /** Creates or upgrades the schema; safe to call from several processes at once. Names what it applied. */
   migrate(options?: { dryRun?: boolean }): Promise<string[]>
   /** Whether the database can be reached and written. */
@@ -101,6 +102,25 @@ export interface SessionStore {
   /** Live ones, newest first. */
   list(userId: string, now: number): Promise<SessionRecord[]>
   /** Removes up to `limit` rows that expired before an instant; answers how many. */
+  purge(expiredBefore: number, limit: number): Promise<number>
+}
+
+/** How often something was tried, under one key. */
+export interface Attempts {
+  readonly count: number
+  /** None is allowed before this instant. */
+  readonly blockedUntil: number
+  /** From here on it is as if nothing had been tried. */
+  readonly expiresAt: number
+}
+
+export interface AttemptStore {
+  /**
+   * Changes counters in one step that no other comes between: `decide` sees those that exist and answers those to write, with
+   * `null` for one to remove. It may run more than once, and what it answers last is what was written.
+   */
+  change(keys: readonly string[], decide: (current: ReadonlyMap<string, Attempts>) => ReadonlyMap<string, Attempts | null>): Promise<void>
+  /** Removes up to `limit` counters that expired before an instant; answers how many. */
   purge(expiredBefore: number, limit: number): Promise<number>
 }
 
