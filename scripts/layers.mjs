@@ -7,10 +7,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 // From the bottom up; a file may import its own layer and those before it.
 const SERVER_LAYERS = [
-  ['pure', /^(address|cookies|errors|identifiers|log|origin|passwords|request-scope|tokens|transformer|work-queue)\.ts$/],
+  ['pure', /^(address|cookies|endable|errors|identifiers|log|origin|passwords|request-scope|tokens|transformer|work-queue)\.ts$/],
   ['ports', /^(storage\/storage|providers\/provider)\.ts$/],
   ['options', /^options\.ts$/],
-  ['domain', /^(throttle|sessions|users|oauth|audit)\.ts$/],
+  ['domain', /^(throttle|sessions|users|live|oauth|audit)\.ts$/],
   ['edge', /^(context|procedures|router)\.ts$|^routers\//],
   ['adapters', /^(storage|providers)\//],
   ['auth', /^auth\.ts$/],
@@ -27,7 +27,7 @@ const CLIENT_LAYERS = [
 // What a layer may not reach, beside other layers.
 const FORBIDDEN = [
   {
-    where: /^packages\/server\/src\/(throttle|sessions|users|oauth|audit)\.ts$/,
+    where: /^packages\/server\/src\/(throttle|sessions|users|live|oauth|audit)\.ts$/,
     what: /^(@trpc\/|node:https?$)/,
     why: 'the domain knows neither tRPC nor HTTP',
   },

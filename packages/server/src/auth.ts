@@ -1,5 +1,6 @@
 import { createClientAddress } from './address.ts'
 import { type AuthContext, type ContextRequest, createRequestAuth } from './context.ts'
+import { createLiveSessions } from './live.ts'
 import { createJsonLog, type Log } from './log.ts'
 import { type AuthOptions, resolveOptions } from './options.ts'
 import { createPasswords } from './passwords.ts'
@@ -48,10 +49,11 @@ export function createAuth<const TRole extends string = never>(options: AuthOpti
   const passwords = createPasswords(resolved.password)
   const throttle = createThrottle({ store: storage.attempts, now, limits: resolved.limits, log })
   const users = createUsers({ store: storage.users, passwords, throttle, now, minLength: resolved.password.minLength, log })
-  const guards = createGuards(sessions)
+  const live = createLiveSessions({ store: storage.sessions, changes: storage.changes, sessions, now, log })
+  const guards = createGuards(sessions, live)
 
   return {
-    router: createRouter({ users, sessions, guards, registration }),
+    router: createRouter({ users, sessions, live, guards, registration }),
     requireUser: asGuard(guards.requireUser),
     requireFresh: (maxAgeMs) => asGuard(guards.requireFresh(maxAgeMs)),
     requireRole: (role) => asGuard(guards.requireRole(role)),
@@ -61,6 +63,7 @@ export function createAuth<const TRole extends string = never>(options: AuthOpti
     storage,
     log,
     async close() {
+      live.close()
       await sessions.flush()
       await storage.close()
     },

@@ -2,7 +2,7 @@ import type { ClientAddress } from './address.ts'
 import { clearedSessionCookie, readSessionToken, sessionCookie } from './cookies.ts'
 import { AuthError } from './errors.ts'
 import { newRequestId, requestId } from './request-scope.ts'
-import type { Resolution, Session, Sessions } from './sessions.ts'
+import type { Live, Resolution, Session, Sessions } from './sessions.ts'
 import type { SessionRecord, UserRecord } from './storage/storage.ts'
 import { toUser, type User } from './users.ts'
 
@@ -18,8 +18,6 @@ export interface SignedIn {
 export interface AuthContext {
   readonly auth: RequestAuth
 }
-
-type Live = Extract<Resolution, { state: 'live' }>
 
 /** The session of one HTTP request: looked up when first asked for, and the only place that writes its cookie. */
 export interface RequestAuth {
@@ -89,7 +87,7 @@ export function createRequestAuth(deps: { sessions: Sessions; clientAddress: Cli
     const maxAge = session.remembered ? session.absoluteExpiresAt - session.authenticatedAt : null
     write(request, sessionCookie(renewed.token, maxAge))
     resolution = Promise.resolve({ state: 'live', session, user })
-    return signedIn({ state: 'live', session, user })
+    return signedIn({ session, user })
   }
 
   function signedIn({ user, session }: Live): SignedIn {

@@ -4,6 +4,7 @@ export { AuthError, type AuthErrorData, formatAuthError, type Issue, type Reason
 export { runUntilStopped } from './http/run.ts'
 export { createServer, type RunningServer, type ServerOptions } from './http/server.ts'
 export type { TlsOptions } from './http/tls.ts'
+export type { AccountEvent } from './live.ts'
 export { createJsonLog, type Log, silentLog } from './log.ts'
 export type { AuthOptions } from './options.ts'
 export type { Guard } from './procedures.ts'

@@ -1,6 +1,8 @@
 import { initTRPC, type TRPCProcedureBuilder, type TRPCUnsetMarker } from '@trpc/server'
+import { isObservable, observableToAsyncIterable } from '@trpc/server/observable'
 import type { AuthContext, AuthMeta } from './context.ts'
 import { AuthError, formatAuthError } from './errors.ts'
+import type { LiveSessions, Refusal } from './live.ts'
 import type { Session, Sessions } from './sessions.ts'
 import type { SessionRecord, UserRecord } from './storage/storage.ts'
 import { toUser, type User } from './users.ts'
@@ -31,26 +33,36 @@ export interface Guarded {
   records: { user: UserRecord; session: SessionRecord }
 }
 
-export function createGuards(sessions: Sessions) {
-  const requireUser = t.procedure.use(async ({ ctx, next }) => {
-    const { user, session } = await ctx.auth.requireLive()
-    const guarded: Guarded = { user: toUser(user), session: sessions.toSession(session, session.id), records: { user, session } }
-    return next({ ctx: guarded })
-  })
-
-  const requireFresh = (maxAgeMs?: number) =>
-    requireUser.use(({ ctx, next }) => {
-      if (!sessions.isFresh(ctx.records.session, maxAgeMs)) throw new AuthError('reauthentication_required')
-      return next()
+export function createGuards(sessions: Sessions, live: LiveSessions) {
+  /** Checks at the start of a call and, as far as `throughout` says, for as long as a stream goes on. */
+  const guard = (refuse: Refusal, throughout: Refusal | null) =>
+    t.procedure.use(async ({ ctx, next, type, signal }) => {
+      const { user, session } = await ctx.auth.requireLive()
+      const records = { user, session }
+      const refusal = refuse(records)
+      if (refusal !== null) throw refusal
+      const guarded: Guarded = { user: toUser(user), session: sessions.toSession(session, session.id), records }
+      const result = await next({ ctx: guarded })
+      if (type !== 'subscription' || throughout === null || !result.ok) return result
+      const source = isObservable(result.data) ? observableToAsyncIterable(result.data, signal ?? NEVER) : result.data
+      return { ...result, data: live.whileLive(source as AsyncIterable<unknown>, records, { refuse: throughout, signal }) }
     })
-
-  const requireRole = (role: string) =>
-    requireUser.use(({ ctx, next }) => {
-      if (!ctx.user.roles.includes(role)) throw new AuthError('forbidden')
-      return next()
-    })
-
-  return { requireUser, requireFresh, requireRole }
+  return {
+    requireUser: guard(anyone, anyone),
+    requireFresh: (maxAgeMs?: number) =>
+      guard(({ session }) => (sessions.isFresh(session, maxAgeMs) ? null : new AuthError('reauthentication_required')), anyone),
+    requireRole: (role: string) => guard(lacksRole(role), lacksRole(role)),
+    /** For a stream that tells of its session's end itself. */
+    requireUserAtStart: guard(anyone, null),
+  }
 }
+
+const anyone: Refusal = () => null
+
+function lacksRole(role: string): Refusal {
+  return ({ user }) => (user.roles.includes(role) ? null : new AuthError('forbidden'))
+}
+
+const NEVER = new AbortController().signal
 
 export type Guards = ReturnType<typeof createGuards>

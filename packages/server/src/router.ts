@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { AuthError } from './errors.ts'
 import { emailSchema, nameSchema, usernameSchema } from './identifiers.ts'
+import type { LiveSessions } from './live.ts'
 import { passwordSchema } from './passwords.ts'
 import { type Guards, t } from './procedures.ts'
 import type { Sessions } from './sessions.ts'
@@ -17,8 +18,14 @@ const identifierSchema = z
   .refine((text) => !/\p{C}/u.test(text), 'Must not contain control characters')
 
 /** The mountable router: thin calls into the domain, by convention under `auth`. */
-export function createRouter(deps: { users: Users; sessions: Sessions; guards: Guards; registration: 'open' | 'closed' }) {
-  const { users, sessions, guards, registration } = deps
+export function createRouter(deps: {
+  users: Users
+  sessions: Sessions
+  live: LiveSessions
+  guards: Guards
+  registration: 'open' | 'closed'
+}) {
+  const { users, sessions, live, guards, registration } = deps
   const open = t.procedure
   const user = guards.requireUser
   const fresh = guards.requireFresh()
@@ -59,6 +66,7 @@ export function createRouter(deps: { users: Users; sessions: Sessions; guards: G
         const renewed = await users.changePassword(ctx.records.user, ctx.records.session, { ...input, address: ctx.auth.address })
         return ctx.auth.replace(ctx.records.user, renewed)
       }),
+    events: guards.requireUserAtStart.subscription(({ ctx, signal }) => live.events(ctx.records, signal)),
     sessions: {
       list: user.query(({ ctx }) => sessions.list(ctx.user.id, ctx.session.id)),
       revoke: user.input(z.strictObject({ id: z.string().max(64) })).mutation(async ({ ctx, input }) => {

@@ -25,11 +25,14 @@ export interface Session {
   readonly ip: string | null
 }
 
+/** A session and whose it is, as stored. */
+export interface Live {
+  readonly session: SessionRecord
+  readonly user: UserRecord
+}
+
 /** What a token turned out to be. */
-export type Resolution =
-  | { readonly state: 'live'; readonly session: SessionRecord; readonly user: UserRecord }
-  | { readonly state: 'ended' }
-  | { readonly state: 'unknown' }
+export type Resolution = ({ readonly state: 'live' } & Live) | { readonly state: 'ended' } | { readonly state: 'unknown' }
 
 /** Where a session comes from. */
 export interface Origination {
@@ -80,10 +83,14 @@ export function createSessions(deps: { store: SessionStore; now: () => number; o
     if (found === null) return { state: 'unknown' }
     const { session, user } = found
     const at = now()
-    if (session.endedAt !== null || session.expiresAt <= at) return { state: 'ended' }
-    if (user.disabledAt !== null || user.epoch !== session.userEpoch) return { state: 'ended' }
+    if (!isLive(found)) return { state: 'ended' }
     if (at - session.lastSeenAt >= LAST_SEEN_STEP_MS) noteUse(session, at)
     return { state: 'live', session, user }
+  }
+
+  function isLive({ session, user }: Live): boolean {
+    if (session.endedAt !== null || session.expiresAt <= now()) return false
+    return user.disabledAt === null && user.epoch === session.userEpoch
   }
 
   /** Notes the use for a later write: the caller must not wait for it, and many calls make one write. */
@@ -154,6 +161,7 @@ export function createSessions(deps: { store: SessionStore; now: () => number; o
   return {
     start,
     resolve,
+    isLive,
     rotate,
     flush,
     purge,

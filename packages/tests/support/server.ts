@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { initTRPC } from '@trpc/server'
+import { observable } from '@trpc/server/observable'
 import { createClient, type NodeClientOptions } from '@trpc-login/client/node'
 import {
   type Auth,
@@ -25,6 +26,20 @@ const USERS = ['ada', 'bob']
 // Tests have one address and a clock that stands still; those about limits set their own.
 const MANY = { failuresPerAddress: 10_000, callsPerAddress: 10_000, signUpsPerAddress: 10_000 }
 
+/** What is open now of the streams below. */
+export const openStreams = { generators: 0, observables: 0 }
+
+/** Says that it began, and then waits for something that never comes. */
+async function* waitForever({ signal }: { signal?: AbortSignal | undefined }) {
+  openStreams.generators += 1
+  try {
+    yield 'started'
+    await new Promise((resolve) => signal?.addEventListener('abort', resolve))
+  } finally {
+    openStreams.generators -= 1
+  }
+}
+
 /** The application under test: the sample's two functions, one that ticks, and the auth router. */
 export function createAppRouter(auth: Auth) {
   const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
@@ -43,6 +58,23 @@ export function createAppRouter(auth: Auth) {
     fails: t.procedure.query(() => {
       throw new Error('select * from secrets at /etc/hidden')
     }),
+    waits: t.procedure.concat(auth.requireUser).subscription(waitForever),
+    waitsAsAdmin: t.procedure.concat(auth.requireRole('admin')).subscription(waitForever),
+    observes: t.procedure.concat(auth.requireUser).subscription(() =>
+      observable<string>((observer) => {
+        observer.next('started')
+        openStreams.observables += 1
+        return () => {
+          openStreams.observables -= 1
+        }
+      }),
+    ),
+    counts: t.procedure
+      .concat(auth.requireUser)
+      .input(z.object({ to: z.number() }))
+      .subscription(async function* ({ input }) {
+        for (let n = 0; n < input.to; n += 1) yield n
+      }),
     ticks: t.procedure.concat(auth.requireUser).subscription(async function* ({ ctx }) {
       for (let n = 0; n < 3; n += 1) yield { n, at: new Date(n), username: ctx.user.username }
     }),

@@ -85,6 +85,7 @@ export async function createServer<TRouter extends AnyRouter>(options: ServerOpt
   server.maxRequestsPerSocket = 1000
   server.maxConnections = 4000
   const sockets = trackSockets(server)
+  const answers = trackAnswers(server)
   // What was under way when the stop began leaves its connection idle, and open.
   server.on('request', (_req, res: ServerResponse) => res.once('close', () => state.draining && server.closeIdleConnections()))
   server.on('clientError', answerUnparsable)
@@ -114,6 +115,7 @@ export async function createServer<TRouter extends AnyRouter>(options: ServerOpt
     close() {
       state.draining = true
       watch?.stop()
+      for (const res of answers) if (isEventStream(res)) res.destroy()
       closing ??= drain(server, destroySockets).then(() => auth.close())
       return closing
     },
@@ -218,6 +220,20 @@ function trackSockets(server: Server): Set<Socket> {
     socket.once('close', () => sockets.delete(socket))
   })
   return sockets
+}
+
+function trackAnswers(server: Server): Set<ServerResponse> {
+  const answers = new Set<ServerResponse>()
+  server.on('request', (_req, res: ServerResponse) => {
+    answers.add(res)
+    res.once('close', () => answers.delete(res))
+  })
+  return answers
+}
+
+/** A stream has no end of its own to wait for, and its reader comes back by itself. */
+function isEventStream(res: ServerResponse): boolean {
+  return String(res.getHeader('content-type') ?? '').startsWith('text/event-stream')
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {

@@ -115,8 +115,13 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
       }),
     find: async (tokenHash) => {
       const row = await findSession(tokenHash)
-      return row === null ? null : { session: toSession(row), user: toUser(joinedUser(row)) }
+      return row === null ? null : toSessionAndUser(row)
     },
+    findByIds: (ids) =>
+      query(async (db) => {
+        const rows = await Promise.all(inParts(ids).map((part) => sessionsAndUsers(db).where('sessions.id', 'in', part).execute()))
+        return rows.flat().map(toSessionAndUser)
+      }),
     extend: (uses, now) =>
       transaction(async (trx) => {
         for (const { id, lastSeenAt, expiresAt } of uses) {
@@ -206,16 +211,26 @@ export function createAttemptStore({ query, transaction }: SqlEngine): AttemptSt
 
 /** The hot read as SQL; engines prepare it once. */
 export function sessionAndUserQuery(db: Kysely<Schema>, tokenHash: Uint8Array) {
+  return sessionsAndUsers(db).where('token_hash', '=', tokenHash)
+}
+
+function sessionsAndUsers(db: Kysely<Schema>) {
   const userColumns = USER_COLUMNS.map((column) => `users.${column} as u_${column}` as const)
   return db
     .selectFrom('sessions')
     .innerJoin('users', 'users.id', 'sessions.user_id')
     .selectAll('sessions')
     .select(userColumns)
-    .where('token_hash', '=', tokenHash)
+    .$castTo<SessionAndUserRow>()
+}
+
+/** Engines bound the number of values in one statement. */
+function inParts(ids: readonly string[]): string[][] {
+  return Array.from({ length: Math.ceil(ids.length / MAX_VALUES) }, (_, part) => ids.slice(part * MAX_VALUES, (part + 1) * MAX_VALUES))
 }
 
 const EMPTY = new Uint8Array()
+const MAX_VALUES = 500
 
 const USER_COLUMNS = [
   'id',
@@ -328,6 +343,10 @@ function joinedUser(row: SessionAndUserRow): UserRow {
     disabled_at: row.u_disabled_at,
     last_login_at: row.u_last_login_at,
   }
+}
+
+function toSessionAndUser(row: SessionAndUserRow): { session: SessionRecord; user: UserRecord } {
+  return { session: toSession(row), user: toUser(joinedUser(row)) }
 }
 
 function toSession(row: SessionRow): SessionRecord {

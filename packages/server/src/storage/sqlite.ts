@@ -50,15 +50,17 @@ export function sqliteStorage(options: SqliteOptions): Storage {
           .set(({ ref }) => ({ version: ref('version') }))
           .execute()
       }),
+    changes: engine.changes,
     close: engine.close,
   }
 }
 
-function createEngine(writer: DatabaseSync, path: string): SqlEngine & { close(): Promise<void> } {
+function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Storage, 'changes' | 'close'> {
   const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: asKyselyDatabase(writer) }) })
   // Its own connection, so that the hot read neither waits for a transaction of ours nor sees one half done.
   const reader = path === MEMORY ? null : open(path)
   let prepared: StatementSync | null = null
+  let version: StatementSync | null = null
   let closed = false
 
   return {
@@ -67,9 +69,17 @@ function createEngine(writer: DatabaseSync, path: string): SqlEngine & { close()
     findSession: (tokenHash) =>
       guarded(async () => {
         const query = sessionAndUserQuery(db, tokenHash)
-        if (reader === null) return ((await query.executeTakeFirst()) as SessionAndUserRow | undefined) ?? null
+        if (reader === null) return (await query.executeTakeFirst()) ?? null
         prepared ??= reader.prepare(query.compile().sql)
         return (prepared.get(tokenHash) as SessionAndUserRow | undefined) ?? null
+      }),
+    changes: () =>
+      guarded(async () => {
+        // The reader's own view of what others did; in memory there is one connection, and no other process.
+        version ??= (reader ?? writer).prepare(
+          reader === null ? 'select total_changes() as version' : 'select data_version as version from pragma_data_version',
+        )
+        return (version.get() as { version: number }).version
       }),
     close: async () => {
       if (closed) return

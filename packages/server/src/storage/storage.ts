@@ -11,6 +11,8 @@ export interface Storage {
   migrate(options?: { dryRun?: boolean }): Promise<string[]>
   /** Whether the database can be reached and written. */
   check(): Promise<void>
+  /** A number that is another one once any process has changed something; cheap enough to be asked for several times a second. */
+  changes(): Promise<number>
   close(): Promise<void>
 }
 
@@ -91,6 +93,8 @@ export interface SessionStore {
   start(session: SessionRecord, options: { replaces: Uint8Array | null; maxPerUser: number }): Promise<boolean>
   /** The session and its user in one read; this is the path that decides the speed of everything. */
   find(tokenHash: Uint8Array): Promise<{ session: SessionRecord; user: UserRecord } | null>
+  /** The sessions with these ids and their users, those that exist. */
+  findByIds(ids: readonly string[]): Promise<{ session: SessionRecord; user: UserRecord }[]>
   /** Moves live sessions' last use and idle limit forward, never backward and never a dead one. */
   extend(uses: readonly SessionUse[], now: number): Promise<void>
   /** Replaces a live session's token after its user proved a secret; `false` when another came first. */
