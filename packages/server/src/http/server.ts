@@ -224,8 +224,10 @@ function trackSockets(server: Server): Set<Socket> {
 
 function trackAnswers(server: Server): Set<ServerResponse> {
   const answers = new Set<ServerResponse>()
-  server.on('request', (_req, res: ServerResponse) => {
+  server.on('request', (req: IncomingMessage, res: ServerResponse) => {
     answers.add(res)
+    // tRPC aborts a procedure's signal when the caller leaves, but not when a guard ends the stream: the procedure would wait on.
+    res.once('finish', () => isEventStream(res) && req.emit('aborted'))
     res.once('close', () => answers.delete(res))
   })
   return answers
