@@ -7,7 +7,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 // From the bottom up; a file may import its own layer and those before it.
 const SERVER_LAYERS = [
-  ['pure', /^(address|cookies|endable|errors|identifiers|log|origin|passwords|request-scope|tokens|transformer|work-queue)\.ts$/],
+  [
+    'pure',
+    /^(address|common-passwords|cookies|endable|errors|identifiers|log|origin|password-rules|passwords|request-scope|tokens|transformer|work-queue)\.ts$/,
+  ],
   ['ports', /^(storage\/storage|providers\/provider)\.ts$/],
   ['options', /^options\.ts$/],
   ['domain', /^(throttle|sessions|users|live|oauth|audit)\.ts$/],

@@ -3,10 +3,12 @@ import { type AuthContext, type ContextRequest, createRequestAuth } from './cont
 import { createLiveSessions } from './live.ts'
 import { createJsonLog, type Log } from './log.ts'
 import { type AuthOptions, resolveOptions } from './options.ts'
+import { parseOrigin } from './origin.ts'
 import { createPasswords } from './passwords.ts'
 import { createGuards, type Guard } from './procedures.ts'
 import { createRouter } from './router.ts'
 import { createSessions, type Sessions } from './sessions.ts'
+import { failClosed } from './storage/fail-closed.ts'
 import { sqliteStorage } from './storage/sqlite.ts'
 import type { Storage } from './storage/storage.ts'
 import { createThrottle } from './throttle.ts'
@@ -44,11 +46,12 @@ export function createAuth<const TRole extends string = never>(options: AuthOpti
   const { now, registration } = resolved
   const log = resolved.log ?? createJsonLog()
   const clientAddress = createClientAddress(resolved.trustedProxies)
-  const storage = resolved.storage ?? sqliteStorage({ path: DEFAULT_DATABASE })
+  const allowedOrigins = new Set(resolved.origins.map(parseOrigin))
+  const storage = failClosed(resolved.storage ?? sqliteStorage({ path: DEFAULT_DATABASE }))
   const sessions = createSessions({ store: storage.sessions, now, options: resolved.session, log })
   const passwords = createPasswords(resolved.password)
   const throttle = createThrottle({ store: storage.attempts, now, limits: resolved.limits, log })
-  const users = createUsers({ store: storage.users, passwords, throttle, now, minLength: resolved.password.minLength, log })
+  const users = createUsers({ store: storage.users, passwords, throttle, now, rules: resolved.password, log })
   const live = createLiveSessions({ store: storage.sessions, changes: storage.changes, sessions, now, log })
   const guards = createGuards(sessions, live)
 
@@ -57,7 +60,7 @@ export function createAuth<const TRole extends string = never>(options: AuthOpti
     requireUser: asGuard(guards.requireUser),
     requireFresh: (maxAgeMs) => asGuard(guards.requireFresh(maxAgeMs)),
     requireRole: (role) => asGuard(guards.requireRole(role)),
-    createContext: (request) => ({ auth: createRequestAuth({ sessions, clientAddress }, request) }),
+    createContext: (request) => ({ auth: createRequestAuth({ sessions, clientAddress, allowedOrigins }, request) }),
     users,
     sessions,
     storage,

@@ -1,12 +1,14 @@
 import type { ClientAddress } from './address.ts'
 import { clearedSessionCookie, readSessionToken, sessionCookie } from './cookies.ts'
 import { AuthError } from './errors.ts'
-import { newRequestId, requestId } from './request-scope.ts'
+import { isAllowedOrigin } from './origin.ts'
+import { isVetted, newRequestId, requestId } from './request-scope.ts'
 import type { Live, Resolution, Session, Sessions } from './sessions.ts'
 import type { SessionRecord, UserRecord } from './storage/storage.ts'
 import { toUser, type User } from './users.ts'
 
 const MAX_USER_AGENT = 300
+const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** Who is signed in, and with which session. */
 export interface SignedIn {
@@ -49,6 +51,7 @@ export interface ContextRequest {
 }
 
 interface NodeRequest {
+  readonly method?: string | undefined
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly socket?: { readonly remoteAddress?: string | undefined }
 }
@@ -63,8 +66,11 @@ export interface AuthMeta {
   readonly alone?: boolean
 }
 
-export function createRequestAuth(deps: { sessions: Sessions; clientAddress: ClientAddress }, request: ContextRequest): RequestAuth {
-  const { sessions, clientAddress } = deps
+export function createRequestAuth(
+  deps: { sessions: Sessions; clientAddress: ClientAddress; allowedOrigins: ReadonlySet<string> },
+  request: ContextRequest,
+): RequestAuth {
+  const { sessions, clientAddress, allowedOrigins } = deps
   const token = readSessionToken(header(request, 'cookie'))
   const address = clientAddress(peerOf(request), header(request, 'x-forwarded-for'))
   let resolution: Promise<Resolution> | undefined
@@ -76,6 +82,7 @@ export function createRequestAuth(deps: { sessions: Sessions; clientAddress: Cli
   }
 
   async function lookUp(value: string): Promise<Resolution> {
+    requireOwnOrigin(request, allowedOrigins)
     const found = await sessions.resolve(value)
     // An unknown token is left alone: it may have been replaced by a parallel request whose cookie is on its way.
     if (found.state === 'ended' && canWrite(request)) write(request, clearedSessionCookie())
@@ -107,15 +114,18 @@ export function createRequestAuth(deps: { sessions: Sessions; clientAddress: Cli
       throw new AuthError(found.state === 'ended' ? 'session_ended' : 'not_signed_in')
     },
     async login(user, { remember = false } = {}) {
+      requireOwnOrigin(request, allowedOrigins)
       requireWritable(request)
       const userAgent = header(request, 'user-agent')?.slice(0, MAX_USER_AGENT) ?? null
       return become(user, await sessions.start(user, { remember, userAgent, ip: address, replaces: token }))
     },
     replace(user, renewed) {
+      requireOwnOrigin(request, allowedOrigins)
       requireWritable(request)
       return become(user, renewed)
     },
     async logout() {
+      requireOwnOrigin(request, allowedOrigins)
       requireWritable(request)
       const found = await resolve()
       if (found.state === 'live') await sessions.revoke(found.user.id, found.session.id).catch(ignoreNotFound)
@@ -145,6 +155,14 @@ export function aloneViolation(info: NonNullable<ContextRequest['info']>): strin
   if (call === undefined) return null
   if (info.calls.length > 1) return `${call.path} cannot be batched with other calls; send it with httpLink`
   return info.accept === 'application/jsonl' ? `${call.path} cannot be streamed; use httpLink or httpBatchLink` : null
+}
+
+/** Where another adapter took the request, nobody has looked yet at where it comes from; a page elsewhere must not act here. */
+function requireOwnOrigin(request: ContextRequest, allowed: ReadonlySet<string>): void {
+  if (isVetted() || SAFE_METHODS.has(request.req.method ?? 'GET')) return
+  const [origin, host, fetchSite] = [header(request, 'origin'), header(request, 'host'), header(request, 'sec-fetch-site')]
+  // A browser's own word about a page of this very origin, also where a proxy has changed the host.
+  if (fetchSite !== 'same-origin' && !isAllowedOrigin({ origin, host, fetchSite }, allowed)) throw new AuthError('origin_refused')
 }
 
 function requireWritable(request: ContextRequest): void {

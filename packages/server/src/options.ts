@@ -27,6 +27,8 @@ export interface AuthOptions<TRole extends string = string> {
   password?: {
     /** In characters, 8 to 64. @default 15 (NIST SP 800-63B-4 section 3.1.1.2) */
     minLength?: number
+    /** Words that make no password, such as the service's name. @default none beside trpc-login */
+    contextWords?: readonly string[]
     /** Argon2id memory in KiB. @default 19456, which is also the least */
     memoryKiB?: number
     /** Argon2id passes. @default 2, which is also the least */
@@ -47,6 +49,11 @@ export interface AuthOptions<TRole extends string = string> {
   }
   /** The application's roles beside `admin`; typed in `requireRole`. */
   roles?: readonly TRole[]
+  /**
+   * Browser origins, beside the own one, whose pages may act with a session where another adapter than `createServer` takes the
+   * requests. @default none
+   */
+  origins?: readonly string[]
   /** Addresses or CIDRs of proxies whose `X-Forwarded-For` is believed. @default none */
   trustedProxies?: readonly string[]
   /** The clock. @default Date.now */
@@ -72,6 +79,7 @@ const schema = z.strictObject({
   password: z
     .strictObject({
       minLength: z.int().min(8, 'must be 8 to 64').max(64, 'must be 8 to 64').default(15),
+      contextWords: z.array(z.string().min(4, 'must have 4 characters or more')).readonly().default([]),
       memoryKiB: z.int().min(19_456, 'must be at least 19456').max(4_194_304, 'must be at most 4194304').default(19_456),
       iterations: z.int().min(2, 'must be at least 2').max(64, 'must be at most 64').default(2),
       parallelism: z.int().min(1, 'must be at least 1').max(64, 'must be at most 64').default(1),
@@ -82,6 +90,7 @@ const schema = z.strictObject({
     .strictObject({ failuresPerAddress: span.default(20), callsPerAddress: span.default(60), signUpsPerAddress: span.default(5) })
     .prefault({}),
   roles: z.array(z.string()).readonly().default([]),
+  origins: z.array(z.string()).readonly().default([]),
   trustedProxies: z.array(z.string()).readonly().default([]),
   now: z.custom<() => number>((value) => typeof value === 'function', 'must be a function').default(() => Date.now),
   log: z.custom<Log>((value) => typeof value === 'object' && value !== null, 'must be a logger').optional(),

@@ -6,6 +6,8 @@ export interface RequestScope {
   readonly id: string
   /** The caller asked for JSON without superjson's envelope. */
   readonly plain: boolean
+  /** The server's own gate has judged where the request comes from. */
+  readonly vetted: boolean
 }
 
 const scopes = new AsyncLocalStorage<RequestScope>()
@@ -21,6 +23,10 @@ export function requestId(): string | null {
 
 export function wantsPlainJson(): boolean {
   return scopes.getStore()?.plain ?? false
+}
+
+export function isVetted(): boolean {
+  return scopes.getStore()?.vetted ?? false
 }
 
 export function newRequestId(): string {

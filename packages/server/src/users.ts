@@ -1,7 +1,8 @@
 import { AuthError } from './errors.ts'
 import { canonicalEmail, usernameKey } from './identifiers.ts'
 import type { Log } from './log.ts'
-import { type Passwords, requireStrongPassword } from './passwords.ts'
+import { type PasswordRules, requireStrongPassword } from './password-rules.ts'
+import type { Passwords } from './passwords.ts'
 import type { SessionRecord, UserRecord, UserStore } from './storage/storage.ts'
 import type { Throttle } from './throttle.ts'
 import { hashToken, newId, newToken } from './tokens.ts'
@@ -41,15 +42,15 @@ export function createUsers(deps: {
   passwords: Passwords
   throttle: Throttle
   now: () => number
-  minLength: number
+  rules: PasswordRules
   log: Log
 }) {
-  const { store, passwords, throttle, now, minLength, log } = deps
+  const { store, passwords, throttle, now, rules, log } = deps
 
   /** Makes an account. @throws `conflict` when the username is taken, `weak_password` */
   async function create(input: NewUser): Promise<UserRecord> {
     const email = input.email ?? null
-    if (input.password !== undefined) requireStrongPassword(input.password, minLength, { username: input.username, email })
+    if (input.password !== undefined) requireStrongPassword(input.password, rules, { username: input.username, email })
     const user: UserRecord = {
       id: newId(now()),
       username: input.username,
@@ -122,7 +123,7 @@ export function createUsers(deps: {
     change: { currentPassword: string; newPassword: string; address: string | null },
   ) {
     await requirePassword(user, change.currentPassword, change.address)
-    requireStrongPassword(change.newPassword, minLength, user)
+    requireStrongPassword(change.newPassword, rules, user)
     const token = newToken()
     const passwordHash = await passwords.hash(change.newPassword)
     const keep = { sessionId: session.id, from: session.tokenHash, to: hashToken(token) }

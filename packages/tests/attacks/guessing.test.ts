@@ -119,7 +119,7 @@ test('the SDK hands on how long to wait', async () => {
 })
 
 test('SH-2: of a flood of logins each is either evaluated or told to come back, and other calls go on', async () => {
-  await using server = await startServer({ limits: ROOMY })
+  await using server = await startServer({ limits: ROOMY, server: { maxConnectionsPerAddress: 1000 } })
   const cookie = cookieOf((await guess(server, 'ada', PASSWORD)).headers)
   const flood = Promise.all(Array.from({ length: 200 }, (_, index) => guess(server, `name${index}`)))
   expect((await server.post('authFunc', {}, { cookie })).status).toBe(200)
@@ -127,4 +127,17 @@ test('SH-2: of a flood of logins each is either evaluated or told to come back, 
   const shed = answers.filter(({ status }) => status === 503)
   expect(answers.length - shed.length).toBe(evaluated(server))
   for (const answer of shed) expect([refused(answer)[1], answer.headers.get('retry-after')]).toEqual(['overloaded', '2'])
+})
+
+test('RL-4: 200 logins in one batch are refused before any is looked at', async () => {
+  await using server = await startServer({ limits: ROOMY })
+  for (const count of [2, 10, 200]) {
+    const path = Array.from({ length: count }, () => 'auth.login').join(',')
+    const calls = Array.from({ length: count }, (_, index) => [index, { username: 'ada', password: PASSWORD }] as const)
+    const answer = await server.post(`${path}?batch=1`, Object.fromEntries(calls))
+    expect(answer.status).toBe(400)
+    expect(answer.headers.getSetCookie()).toEqual([])
+  }
+  expect(await server.auth.sessions.list((await server.auth.users.findByUsername('ada'))?.id ?? '')).toEqual([])
+  expect(evaluated(server)).toBe(0)
 })

@@ -1,13 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer as createPageServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
-import { type Browser, chromium } from 'playwright-core'
+import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { developmentTls } from '../../server/src/http/development-tls.ts'
+import { launchChromium, openPage } from '../support/page.ts'
 import { PASSWORD, startServer } from '../support/server.ts'
 import { hasChromium } from '../support/tools.ts'
 
@@ -40,52 +35,14 @@ test('the browser build reaches no node: module and stays under 15 kB gzip, tRPC
 describe.runIf(hasChromium)('in Chromium', () => {
   let browser: Browser
   beforeAll(async () => {
-    browser = await chromium.launch({
-      executablePath: '/usr/bin/chromium',
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-        '--no-first-run',
-      ],
-    })
+    browser = await launchChromium()
   })
   afterAll(() => browser?.close())
 
-  /** A page of the application's own, beside the API on another port of one host, or elsewhere. */
-  async function openPage(host: string) {
-    const dir = mkdtempSync(join(tmpdir(), 'trpc-login-page-'))
-    const { cert, key } = await developmentTls(dir, '127.0.0.1', Date.now())
-    const script = await bundle(SDK)
-    const pages = createPageServer({ cert, key }, (req, res) => {
-      res.setHeader('content-type', req.url === '/sdk.js' ? 'text/javascript' : 'text/html; charset=utf-8')
-      res.end(req.url === '/sdk.js' ? script : '<!doctype html><title>app</title><script src="/sdk.js"></script>')
-    })
-    await new Promise<void>((resolve) => void pages.listen(0, '127.0.0.1', resolve))
-    const origin = `https://${host}:${(pages.address() as AddressInfo).port}`
-    const context = await browser.newContext({ ignoreHTTPSErrors: true })
-    const page = await context.newPage()
-    return {
-      origin,
-      context,
-      async open() {
-        await page.goto(origin)
-        return page
-      },
-      async [Symbol.asyncDispose]() {
-        await context.close()
-        pages.closeAllConnections()
-        pages.close()
-        rmSync(dir, { recursive: true, force: true })
-      },
-    }
-  }
+  const openAppPage = async (host: string) => openPage(browser, host, await bundle(SDK))
 
   test('the SDK signs in, calls, subscribes and signs out, and no script sees the cookie', async () => {
-    await using app = await openPage('127.0.0.1')
+    await using app = await openAppPage('127.0.0.1')
     await using server = await startServer({ server: { origins: [app.origin] } })
     const page = await app.open()
     const seen = await page.evaluate(
@@ -128,7 +85,7 @@ describe.runIf(hasChromium)('in Chromium', () => {
   })
 
   test('a remembered session survives closing the page, and the cookie is host-bound', async () => {
-    await using app = await openPage('127.0.0.1')
+    await using app = await openAppPage('127.0.0.1')
     await using server = await startServer({ server: { origins: [app.origin] } })
     const page = await app.open()
     const signIn = `sdk.createClient({ url: ${JSON.stringify(server.url)} }).api.auth.login.mutate({ username: 'ada', password: ${JSON.stringify(PASSWORD)}, remember: true })`
@@ -140,7 +97,7 @@ describe.runIf(hasChromium)('in Chromium', () => {
   })
 
   test('CS-3 CS-5: a page of another origin can neither log in, log out nor read', async () => {
-    await using evil = await openPage('localhost')
+    await using evil = await openAppPage('localhost')
     await using server = await startServer()
     const page = await evil.open()
     const outcomes = await page.evaluate(

@@ -48,7 +48,7 @@ describe('session state', () => {
     expect(await reason(api.auth.reauthenticate.mutate({ password: 'wrong wrong wrong' }))).toBe('invalid_credentials')
     expect(await reason(api.admin.query())).toBe('forbidden')
     broken = true
-    expect(await reason(api.guarded.query())).toBe(null)
+    expect(await reason(api.guarded.query())).toBe('unavailable')
     broken = false
     expect(session.state.status).toBe('signed_in')
     expect(await api.guarded.query()).toBe('ada')

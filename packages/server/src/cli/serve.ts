@@ -11,6 +11,8 @@ import { loadConfig } from './config.ts'
 export async function serve(): Promise<void> {
   const { registration, trustedProxies, server, openStorage } = loadConfig()
   const auth = createAuth({ storage: openStorage(), registration, trustedProxies })
+  // A proxy's address is that of every caller, and its own limits stand in front.
+  const behindProxy = trustedProxies.length > 0 ? { maxConnectionsPerAddress: 4000 } : {}
   const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
-  await runUntilStopped(await createServer({ auth, router: t.router({ auth: auth.router }), ...server }))
+  await runUntilStopped(await createServer({ auth, router: t.router({ auth: auth.router }), ...server, ...behindProxy }))
 }

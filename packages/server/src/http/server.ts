@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { AnyRouter, inferRouterContext, TRPCError } from '@trpc/server'
 import { type CreateHTTPContextOptions, createHTTPHandler } from '@trpc/server/adapters/standalone'
+import { addressBucket } from '../address.ts'
 import type { Auth } from '../auth.ts'
 import { type AuthContext, aloneViolation } from '../context.ts'
 import { AuthError } from '../errors.ts'
@@ -17,6 +18,7 @@ import { readKeyPair, TLS_POLICY, type TlsOptions, watchKeyPair } from './tls.ts
 
 const MAX_BODY = 64 * 1024
 const MAX_BATCH = 10
+const MAX_PER_ADDRESS = 200
 const DRAIN_MS = 10_000
 const DEFAULT_DIR = './.trpc-login'
 
@@ -40,6 +42,8 @@ export interface ServerOptions<TRouter extends AnyRouter> {
   readonly baseUrl?: string
   /** Further browser origins that may call, such as `https://app.example.com`. */
   readonly origins?: readonly string[]
+  /** Raise it behind a proxy, whose address is that of every caller. @default 200 */
+  readonly maxConnectionsPerAddress?: number
 }
 
 /** A server that accepts connections. */
@@ -84,7 +88,7 @@ export async function createServer<TRouter extends AnyRouter>(options: ServerOpt
   )
   server.maxRequestsPerSocket = 1000
   server.maxConnections = 4000
-  const sockets = trackSockets(server)
+  const sockets = trackSockets(server, options.maxConnectionsPerAddress ?? MAX_PER_ADDRESS)
   const answers = trackAnswers(server)
   // What was under way when the stop began leaves its connection idle, and open.
   server.on('request', (_req, res: ServerResponse) => res.once('close', () => state.draining && server.closeIdleConnections()))
@@ -146,7 +150,7 @@ function createListener<TRouter extends AnyRouter>(options: ServerOptions<TRoute
     for (const name in SECURITY_HEADERS) res.setHeader(name, SECURITY_HEADERS[name] as string)
     res.setHeader('X-Request-Id', id)
     if (state.draining) res.setHeader('Connection', 'close')
-    withRequestScope({ id, plain: req.headers.accept === 'application/json' }, () => {
+    withRequestScope({ id, plain: req.headers.accept === 'application/json', vetted: true }, () => {
       if (req.url === '/healthz') return answerHealth(res, true)
       if (req.url === '/readyz') return void answerReady(auth, res, state.draining)
       if (!refuseAtGate(req, res, { basePath, allowedOrigins }) && !refuseLongBody(req, res)) handle(req, res)
@@ -212,9 +216,19 @@ const PARSE_FAILURES: Readonly<Record<string, readonly [number, string]>> = {
 }
 
 /** Node's own closing leaves half-open sockets be, and they would hold up the stop. */
-function trackSockets(server: Server): Set<Socket> {
+function trackSockets(server: Server, maxPerAddress: number): Set<Socket> {
   const sockets = new Set<Socket>()
+  const counts = new Map<string, number>()
   server.on('connection', (socket: Socket) => {
+    const bucket = addressBucket(socket.remoteAddress ?? null)
+    const count = counts.get(bucket) ?? 0
+    if (count >= maxPerAddress) return void socket.destroy()
+    counts.set(bucket, count + 1)
+    socket.once('close', () => {
+      const left = (counts.get(bucket) ?? 1) - 1
+      if (left === 0) counts.delete(bucket)
+      else counts.set(bucket, left)
+    })
     sockets.add(socket)
     socket.on('error', () => socket.destroy())
     socket.once('close', () => sockets.delete(socket))
