@@ -19,6 +19,8 @@ export interface Passwords {
    * tell which accounts exist.
    */
   verify(password: string, hash: string | null): Promise<boolean>
+  /** Refuses early what would be refused later, so that a flood costs no more than its refusal. @throws `overloaded` */
+  requireCapacity(): void
   /** Whether a stored hash is weaker than what is asked for today. */
   isOutdated(hash: string): boolean
 }
@@ -36,13 +38,14 @@ export function createPasswords(parameters: PasswordParameters): Passwords {
   let decoy: Promise<string> | undefined
 
   return {
-    hash: (password) => queue(() => hashNow(password)),
+    hash: (password) => queue.run(() => hashNow(password)),
     async verify(password, stored) {
       decoy ??= hashNow(randomBytes(32).toString('base64url'))
       const against = stored ?? (await decoy)
-      const matches = await queue(() => verify(against, canonicalPassword(password)))
+      const matches = await queue.run(() => verify(against, canonicalPassword(password)))
       return stored !== null && matches
     },
+    requireCapacity: queue.requireRoom,
     isOutdated(stored) {
       const [, m, t, p] = PHC.exec(stored) ?? []
       return Number(m ?? 0) < memoryKiB || Number(t ?? 0) < iterations || Number(p ?? 0) < parallelism

@@ -71,13 +71,17 @@ export function createUsers(deps: {
   }
 
   /** Makes an account for a stranger. @throws `rate_limited`, and what `create` throws */
-  const register = (input: NewUser, address: string | null) => throttle.signUp(address, () => create(input))
+  async function register(input: NewUser, address: string | null): Promise<UserRecord> {
+    passwords.requireCapacity()
+    return throttle.signUp(address, () => create(input))
+  }
 
   /**
    * The user whom these credentials belong to.
    * @throws `invalid_credentials`, the same and after the same work for every cause; `rate_limited`, alike for accounts that do not exist
    */
   async function authenticate(identifier: string, password: string, address: string | null): Promise<UserRecord> {
+    passwords.requireCapacity()
     const user = await findByIdentifier(identifier)
     const account = { key: user?.id ?? nameOfNobody(identifier), exists: user !== null }
     return throttle.attempt({ account, address }, async (locked) => {
@@ -104,6 +108,7 @@ export function createUsers(deps: {
 
   /** @throws `invalid_credentials` when the password is not this user's, `rate_limited` */
   async function requirePassword(user: UserRecord, password: string, address: string | null): Promise<void> {
+    passwords.requireCapacity()
     // Apart from failed logins: whoever guesses from outside must not keep the owner from what a session allows.
     const account = { key: `session:${user.id}`, exists: true }
     await throttle.attempt({ account, address }, async (locked) => {

@@ -48,7 +48,7 @@ describe.runIf(hasChromium)('CS-2 CS-3: a page of another origin, in Chromium', 
         navigator.sendBeacon(`${url}/api/auth.logout`, new FormData())
         const stream = await new Promise<string>((resolve) => {
           const source = new EventSource(`${url}/api/auth.events`, { withCredentials: true })
-          source.onerror = () => resolve('blocked')
+          source.addEventListener('error', () => resolve('blocked'))
           source.addEventListener('connected', () => resolve('open'))
         })
         outcomes.push(`stream: ${stream}`)
@@ -60,13 +60,15 @@ describe.runIf(hasChromium)('CS-2 CS-3: a page of another origin, in Chromium', 
 
     for (const enctype of ['application/x-www-form-urlencoded', 'multipart/form-data', 'text/plain']) {
       for (const path of ['auth.logout', 'auth.login']) {
-        await page.setContent(
+        const victim = await evil.context.newPage()
+        await victim.goto(evil.origin)
+        await victim.setContent(
           `<form method="post" enctype="${enctype}" action="${server.url}/api/${path}"><input name="username" value="bob"><input name="password" value="${PASSWORD}"></form>`,
         )
-        const response = page.waitForResponse((candidate) => candidate.url().endsWith(path))
-        await page.evaluate(() => document.forms[0]?.submit())
+        const response = victim.waitForResponse((candidate) => candidate.url().endsWith(path))
+        await victim.evaluate(() => document.forms[0]?.submit())
         expect((await response).status()).toBe(403)
-        await page.goto(evil.origin)
+        await victim.close()
       }
     }
     const ada = await server.auth.users.findByUsername('ada')
@@ -84,29 +86,6 @@ async function browserCookie(server: Awaited<ReturnType<typeof startServer>>) {
 }
 
 describe('CS-2: behind an adapter that has no gate of ours', () => {
-  async function startEmbedded(origins: readonly string[] = []) {
-    const auth = createAuth({ storage: sqliteStorage({ path: ':memory:' }), log: silentLog, origins })
-    await auth.users.create({ username: 'ada', password: PASSWORD })
-    const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
-    const router = t.router({ auth: auth.router, open: t.procedure.mutation(() => 'open') })
-    const server = createServer(createHTTPHandler({ router, createContext: auth.createContext }))
-    await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
-    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
-    return {
-      host,
-      async post(path: string, headers: Record<string, string>, body: unknown = {}) {
-        const init = { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify({ json: body }) }
-        const response = await fetch(`http://${host}/${path}`, init)
-        const { error } = (await response.json()) as { error?: { json: { data: { reason: string } } } }
-        return { outcome: error?.json.data.reason ?? response.status, headers: response.headers }
-      },
-      async [Symbol.asyncDispose]() {
-        server.closeAllConnections()
-        server.close()
-        await auth.close()
-      },
-    }
-  }
   const LOGIN = { username: 'ada', password: PASSWORD }
 
   test('a session acts for the own origin, an allowed one and callers that are no browsers, and for no other', async () => {
@@ -142,3 +121,27 @@ describe('CS-2: behind an adapter that has no gate of ours', () => {
     expect((await app.post('open', evil)).outcome).toBe(200)
   })
 })
+
+async function startEmbedded(origins: readonly string[] = []) {
+  const auth = createAuth({ storage: sqliteStorage({ path: ':memory:' }), log: silentLog, origins })
+  await auth.users.create({ username: 'ada', password: PASSWORD })
+  const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
+  const router = t.router({ auth: auth.router, open: t.procedure.mutation(() => 'open') })
+  const server = createServer(createHTTPHandler({ router, createContext: auth.createContext }))
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  return {
+    host,
+    async post(path: string, headers: Record<string, string>, body: unknown = {}) {
+      const init = { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify({ json: body }) }
+      const response = await fetch(`http://${host}/${path}`, init)
+      const { error } = (await response.json()) as { error?: { json: { data: { reason: string } } } }
+      return { outcome: error?.json.data.reason ?? response.status, headers: response.headers }
+    },
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      server.close()
+      await auth.close()
+    },
+  }
+}

@@ -24,7 +24,7 @@ test.each([
   'qwertyuiopasdfghjkl',
   'abcdefghijklmnopqrs',
   'qwertyuiop12345678',
-  'iloveyouiloveyou1234',
+  'iloveyou12345678',
   'aaaaaaaaaaaaaaaaaaaa',
   'abcabcabcabcabcabc',
   'ada.lovelace12345',

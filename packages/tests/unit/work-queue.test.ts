@@ -13,7 +13,7 @@ function createJobs() {
 }
 
 test('SH-2: as many run as may, as many wait as may, and the rest is refused at once', async () => {
-  const run = createWorkQueue({ atOnce: 2, waiting: 3, waitMs: 60_000 })
+  const { run } = createWorkQueue({ atOnce: 2, waiting: 3, waitMs: 60_000 })
   const { job, finish } = createJobs()
   const jobs = Array.from({ length: 7 }, () => reasonOf(run(job)))
   expect(await Promise.all(jobs.slice(5))).toEqual(['overloaded', 'overloaded'])
@@ -29,7 +29,7 @@ test('SH-2: as many run as may, as many wait as may, and the rest is refused at 
 
 test('SH-2: who has waited too long is refused, and leaves the place to others', async () => {
   vi.useFakeTimers()
-  const run = createWorkQueue({ atOnce: 1, waiting: 1, waitMs: 2000 })
+  const { run } = createWorkQueue({ atOnce: 1, waiting: 1, waitMs: 2000 })
   const { job, finish } = createJobs()
   const first = reasonOf(run(job))
   const second = reasonOf(run(job))
@@ -45,7 +45,7 @@ test('SH-2: who has waited too long is refused, and leaves the place to others',
 })
 
 test('a job that fails leaves its place to the next', async () => {
-  const run = createWorkQueue({ atOnce: 1, waiting: 1, waitMs: 2000 })
+  const { run } = createWorkQueue({ atOnce: 1, waiting: 1, waitMs: 2000 })
   expect(await reasonOf(run(() => Promise.reject(Object.assign(new Error('no'), { reason: 'no' }))))).toBe('no')
   expect(await reasonOf(run(() => Promise.resolve()))).toBe('done')
 })

@@ -4,6 +4,7 @@ import { isAllowedOrigin } from '../origin.ts'
 import { requestId } from '../request-scope.ts'
 
 const MAX_URL = 8192
+export const MAX_BODY = 64 * 1024
 /** What an answer depends on, beside what tRPC adds. */
 export const VARY = 'Origin, Sec-Fetch-Site'
 const METHODS = 'GET, HEAD, POST, OPTIONS'
@@ -67,10 +68,14 @@ export function refuse(res: ServerResponse, httpStatus: number, reason: Reason |
   const message = text ?? (reason === null ? code : REASONS[reason].message)
   res.statusCode = httpStatus
   res.setHeader('Content-Type', 'application/json; charset=utf-8')
-  // The rest of a refused body is not read, so the connection cannot serve another request.
-  if (httpStatus !== 404) res.setHeader('Connection', 'close')
+  // Closing on a body that is still on its way would reset the connection, and the answer with it; only a long one is worth that.
+  if (!hasShortBody(res.req)) res.setHeader('Connection', 'close')
   res.end(JSON.stringify({ error: { message, code: RPC_CODES[code] ?? -32600, data } }))
   return true
+}
+
+function hasShortBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) <= MAX_BODY
 }
 
 const CODES: Readonly<Record<number, AuthError['code']>> = {

@@ -12,11 +12,10 @@ import { AuthError } from '../errors.ts'
 import { parseOrigin } from '../origin.ts'
 import { newRequestId, withRequestScope } from '../request-scope.ts'
 import { developmentTls } from './development-tls.ts'
-import { refuse, refuseAtGate, VARY } from './gate.ts'
+import { MAX_BODY, refuse, refuseAtGate, VARY } from './gate.ts'
 import { rawResponse, SECURITY_HEADERS } from './headers.ts'
 import { readKeyPair, TLS_POLICY, type TlsOptions, watchKeyPair } from './tls.ts'
 
-const MAX_BODY = 64 * 1024
 const MAX_BATCH = 10
 const MAX_PER_ADDRESS = 200
 const DRAIN_MS = 10_000

@@ -1,0 +1,124 @@
+// Kills a server 50 times in the middle of mixed writes, and looks whether anything that was acknowledged is gone or undone.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
+import { Agent, fetch } from 'undici'
+import { cookieOf } from '../support/server.ts'
+
+const KILLS = Number(process.env['KILLS'] ?? 50)
+const WRITERS = 4
+const PASSWORD = 'correct horse battery'
+const dir = mkdtempSync(join(tmpdir(), 'trpc-login-kill-'))
+const env = { ...process.env, TRPC_LOGIN_DATA_DIR: dir, TRPC_LOGIN_PORT: '0', TRPC_LOGIN_TRUSTED_PROXIES: '127.0.0.1' }
+const main = join(import.meta.dirname, '../../server/src/cli/main.ts')
+const live = new Set<string>()
+const ended = new Set<string>()
+const names = new Map<string, string>()
+let acts = 0
+let lost = 0
+let undone = 0
+
+// The users are made beforehand, in process: what is tried here is what a running server acknowledges.
+await start().then(({ child }) => stop(child))
+const auth = createAuth({ storage: sqliteStorage({ path: join(dir, 'login.db') }), log: silentLog })
+for (let writer = 0; writer < WRITERS; writer += 1) await auth.users.create({ username: `user${writer}`, password: PASSWORD })
+await auth.close()
+
+for (let round = 0; round < KILLS; round += 1) {
+  const { child, url, agent } = await start()
+  await check(url, agent)
+  let running = true
+  const writers = Array.from({ length: WRITERS }, (_, writer) => write(writer, url, agent, () => running))
+  await new Promise((resolve) => setTimeout(resolve, 150 + Math.random() * 600))
+  child.kill('SIGKILL')
+  running = false
+  await Promise.all(writers)
+  await agent.destroy()
+}
+const { child, url, agent } = await start()
+await check(url, agent)
+await agent.destroy()
+await stop(child)
+rmSync(dir, { recursive: true })
+console.log(`${KILLS} kills, ${acts} acknowledged acts: ${lost} lost, ${undone} revocations undone`)
+process.exitCode = lost + undone === 0 ? 0 : 1
+
+async function start(): Promise<{ child: ChildProcess; url: string; agent: Agent }> {
+  const child = spawn(process.execPath, ['--conditions=@trpc-login/source', main, 'serve'], { env, stdio: ['ignore', 'pipe', 'ignore'] })
+  const address = await new Promise<string>((resolve, reject) => {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      const found = /listening on (\S+)/.exec(text)?.[1]
+      if (found !== undefined) resolve(found)
+    })
+    child.once('exit', (code) => reject(new Error(`the server ended with ${code}`)))
+  })
+  return { child, url: address, agent: new Agent({ connect: { ca: readFileSync(join(dir, 'dev-ca.pem'), 'utf8') } }) }
+}
+
+function stop(server: ChildProcess): Promise<unknown> {
+  const exit = new Promise((resolve) => server.once('exit', resolve))
+  server.kill('SIGTERM')
+  return exit
+}
+
+async function call(url: string, dispatcher: Agent, path: string, body: unknown, cookie = '', address = '::1') {
+  const headers = { 'content-type': 'application/json', accept: 'application/json', cookie, 'x-forwarded-for': address }
+  const isQuery = body === undefined
+  const response = await fetch(`${url}/api/${path}`, {
+    method: isQuery ? 'GET' : 'POST',
+    headers,
+    dispatcher,
+    ...(isQuery ? {} : { body: JSON.stringify(body) }),
+  })
+  return {
+    status: response.status,
+    cookie: cookieOf(response.headers),
+    body: (await response.json()) as { result?: { data: { user: { name: string } } | null } },
+  }
+}
+
+/** Signs in, changes the name and signs some out, noting what was acknowledged; what was under way at the kill may be either. */
+async function write(writer: number, url: string, dispatcher: Agent, isRunning: () => boolean): Promise<void> {
+  for (let n = 0; isRunning(); n += 1) {
+    const address = `10.${writer}.${(acts >> 8) % 256}.${acts % 256}`
+    try {
+      const login = await call(url, dispatcher, 'auth.login', { username: `user${writer}`, password: PASSWORD }, '', address)
+      if (login.status !== 200) continue
+      live.add(login.cookie)
+      acts += 1
+      const name = `name ${writer} ${acts}`
+      names.delete(`user${writer}`)
+      if ((await call(url, dispatcher, 'auth.account.update', { name }, login.cookie)).status === 200) {
+        names.set(`user${writer}`, name)
+        acts += 1
+      }
+      if (n % 2 === 0) continue
+      live.delete(login.cookie)
+      if ((await call(url, dispatcher, 'auth.logout', {}, login.cookie)).status !== 200) continue
+      ended.add(login.cookie)
+      acts += 1
+    } catch {
+      // The server was killed: nothing was acknowledged.
+    }
+  }
+}
+
+async function check(url: string, dispatcher: Agent): Promise<void> {
+  // Far from the fifty that one user may have.
+  for (const cookie of [...live].slice(0, -60)) live.delete(cookie)
+  for (const cookie of live) {
+    const { status, body } = await call(url, dispatcher, 'auth.me', undefined, cookie)
+    if (status !== 200 || body.result?.data == null) lost += 1
+  }
+  for (const cookie of ended) {
+    const { body } = await call(url, dispatcher, 'auth.me', undefined, cookie)
+    if (body.result?.data != null) undone += 1
+  }
+  for (const [username, name] of names) {
+    const cookie = (await call(url, dispatcher, 'auth.login', { username, password: PASSWORD }, '', '10.9.9.9')).cookie
+    const { body } = await call(url, dispatcher, 'auth.me', undefined, cookie)
+    if (body.result?.data?.user.name !== name) lost += 1
+  }
+}
