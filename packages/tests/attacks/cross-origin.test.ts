@@ -58,19 +58,30 @@ describe.runIf(hasChromium)('CS-2 CS-3: a page of another origin, in Chromium', 
     )
     expect(answers.filter((answer) => !/: (blocked|opaque 0 )$/.test(answer))).toEqual([])
 
-    for (const enctype of ['application/x-www-form-urlencoded', 'multipart/form-data', 'text/plain']) {
-      for (const path of ['auth.logout', 'auth.login']) {
+    const forms = ['application/x-www-form-urlencoded', 'multipart/form-data', 'text/plain'].flatMap((enctype) =>
+      ['auth.logout', 'auth.login'].map((path) => ({ enctype, path })),
+    )
+    await Promise.all(
+      forms.map(async ({ enctype, path }) => {
         const victim = await evil.context.newPage()
         await victim.goto(evil.origin)
-        await victim.setContent(
-          `<form method="post" enctype="${enctype}" action="${server.url}/api/${path}"><input name="username" value="bob"><input name="password" value="${PASSWORD}"></form>`,
+        const answered = victim.waitForResponse((candidate) => candidate.url().includes(path))
+        await victim.evaluate(
+          ([action, type, password]) => {
+            const form = document.createElement('form')
+            Object.assign(form, { method: 'post', enctype: type, action })
+            for (const [name, value] of Object.entries({ username: 'bob', password })) {
+              form.append(Object.assign(document.createElement('input'), { name, value }))
+            }
+            document.body.append(form)
+            // Later, because a page that is navigating away answers no more.
+            setTimeout(() => form.submit())
+          },
+          [`${server.url}/api/${path}`, enctype, PASSWORD] as const,
         )
-        const response = victim.waitForResponse((candidate) => candidate.url().endsWith(path))
-        await victim.evaluate(() => document.forms[0]?.submit())
-        expect((await response).status()).toBe(403)
-        await victim.close()
-      }
-    }
+        expect((await answered).status()).toBe(403)
+      }),
+    )
     const ada = await server.auth.users.findByUsername('ada')
     const bob = await server.auth.users.findByUsername('bob')
     expect(await server.auth.sessions.list(ada?.id ?? '')).toHaveLength(1)
