@@ -1,7 +1,7 @@
 import { createClientAddress } from './address.ts'
 import { type AuthContext, type ContextRequest, createRequestAuth } from './context.ts'
 import { createLiveSessions } from './live.ts'
-import { createJsonLog, type Log } from './log.ts'
+import { createJsonLog, type Log, withRequestIds } from './log.ts'
 import { type AuthOptions, resolveOptions } from './options.ts'
 import { parseOrigin } from './origin.ts'
 import { createPasswords } from './passwords.ts'
@@ -44,7 +44,7 @@ export interface Auth<TRole extends string = string> {
 export function createAuth<const TRole extends string = never>(options: AuthOptions<TRole> = {}): Auth<TRole> {
   const resolved = resolveOptions(options)
   const { now, registration } = resolved
-  const log = resolved.log ?? createJsonLog()
+  const log = withRequestIds(resolved.log ?? createJsonLog())
   const clientAddress = createClientAddress(resolved.trustedProxies)
   const allowedOrigins = new Set(resolved.origins.map(parseOrigin))
   const storage = failClosed(resolved.storage ?? sqliteStorage({ path: DEFAULT_DATABASE }))

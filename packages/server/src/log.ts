@@ -1,4 +1,5 @@
 import { pino } from 'pino'
+import { requestId } from './request-scope.ts'
 
 /** Where events go; pino's own shape, so that a pino logger fits as it is. */
 export interface Log {
@@ -13,6 +14,20 @@ export function createJsonLog(): Log {
     { base: null, messageKey: 'event', timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (level) => ({ level }) } },
     pino.destination({ fd: 2, sync: true }),
   )
+}
+
+/** The same log, with the id of the request that each event belongs to. */
+export function withRequestIds(log: Log): Log {
+  return {
+    info: (fields, event) => log.info(named(fields), event),
+    warn: (fields, event) => log.warn(named(fields), event),
+    error: (fields, event) => log.error(named(fields), event),
+  }
+}
+
+function named(fields: Record<string, unknown>): Record<string, unknown> {
+  const id = requestId()
+  return id === null ? fields : { requestId: id, ...fields }
 }
 
 /** For callers that want no log at all. */

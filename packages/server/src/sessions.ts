@@ -74,6 +74,7 @@ export function createSessions(deps: { store: SessionStore; now: () => number; o
     const replaces = from.replaces === null ? null : hashToken(from.replaces)
     const started = await store.start(session, { replaces, maxPerUser: options.maxPerUser })
     if (!started) throw new AuthError('invalid_credentials')
+    log.info({ userId: user.id, sessionId: session.id, remembered: session.remembered }, 'session_created')
     purgeSometimes(at)
     return { token, session, user }
   }

@@ -90,6 +90,7 @@ export function createUsers(deps: {
         log.warn({ userId: user?.id ?? null, locked }, 'authn_login_fail')
         throw new AuthError('invalid_credentials')
       }
+      log.info({ userId: user.id }, 'authn_login_success')
       await rehashIfOutdated(user, password)
       return user
     })

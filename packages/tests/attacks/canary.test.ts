@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { cookieOf, startServer } from '../support/server.ts'
+import { cookieOf, PASSWORD, startServer } from '../support/server.ts'
 
 const CANARY = 'canary-5f1d9b72 sings at dawn'
 const NEXT_CANARY = 'canary-0c4e8a31 sleeps at dusk'
@@ -54,6 +54,11 @@ test('AU-2: no input makes a second line of log', async () => {
   await using server = await startServer()
   await server.post('auth.login', { username: 'ada\n{"event":"forged"}', password: 'x' }, { 'user-agent': 'a b' })
   await server.fetch('/api/%0a%0dforged')
+  const { headers } = await server.post('auth.login', { username: 'ada', password: PASSWORD })
+  expect(server.lines).toContainEqual(
+    expect.objectContaining({ event: 'session_created', fields: expect.objectContaining({ requestId: headers.get('x-request-id') }) }),
+  )
+  expect(server.lines.map(({ event }) => event)).toContain('authn_login_success')
   for (const { event } of server.lines) expect(event).toMatch(/^[a-z_]+$/)
 })
 

@@ -73,6 +73,28 @@ export function storageTests(open: () => Promise<Storage & AsyncDisposable>): vo
     expect(await storage.users.create(user({ id: 'u3', usernameKey: 'c', email: 'a@example.com', emailVerifiedAt: 1 }))).toBe(false)
   })
 
+  test('many sessions are found at once by their ids, with their users, and missing ones are left out', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    const ids = Array.from({ length: 1100 }, (_, index) => `s${index}`)
+    for (const id of ids.slice(0, 3)) await storage.sessions.start(session({ id }), LIMITS)
+    const found = await storage.sessions.findByIds(ids)
+    expect(new Set(found.map((live) => `${live.session.id} of ${live.user.username}`))).toEqual(new Set(['s0 of Ada', 's1 of Ada', 's2 of Ada']))
+    expect(await storage.sessions.findByIds([])).toEqual([])
+  })
+
+  test('the number of changes is another one after each change, and the same after none', async () => {
+    await using storage = await open()
+    const before = await storage.changes()
+    await storage.users.findById('u1')
+    expect(await storage.changes()).toBe(before)
+    await storage.users.create(user())
+    const after = await storage.changes()
+    expect(after).not.toBe(before)
+    await storage.sessions.start(session(), LIMITS)
+    expect(await storage.changes()).not.toBe(after)
+  })
+
   test('of 20 that take one username at once, one gets it', async () => {
     await using storage = await open()
     expect(await winners((index) => storage.users.create(user({ id: `u${index}` })))).toBe(1)

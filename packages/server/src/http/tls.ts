@@ -19,6 +19,7 @@ export type TlsOptions =
 
 /** TLS 1.2 and 1.3 with forward secrecy and AEAD alone (ASVS 12.1.1, 12.1.2). */
 export const TLS_POLICY: SecureContextOptions = {
+  ecdhCurve: 'X25519:P-256:P-384',
   minVersion: 'TLSv1.2',
   honorCipherOrder: true,
   ciphers: [
