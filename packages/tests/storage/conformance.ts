@@ -79,7 +79,9 @@ export function storageTests(open: () => Promise<Storage & AsyncDisposable>): vo
     const ids = Array.from({ length: 1100 }, (_, index) => `s${index}`)
     for (const id of ids.slice(0, 3)) await storage.sessions.start(session({ id }), LIMITS)
     const found = await storage.sessions.findByIds(ids)
-    expect(new Set(found.map((live) => `${live.session.id} of ${live.user.username}`))).toEqual(new Set(['s0 of Ada', 's1 of Ada', 's2 of Ada']))
+    expect(new Set(found.map((live) => `${live.session.id} of ${live.user.username}`))).toEqual(
+      new Set(['s0 of Ada', 's1 of Ada', 's2 of Ada']),
+    )
     expect(await storage.sessions.findByIds([])).toEqual([])
   })
 
