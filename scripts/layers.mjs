@@ -9,11 +9,11 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const SERVER_LAYERS = [
   [
     'pure',
-    /^(address|common-passwords|cookies|endable|errors|identifiers|log|origin|password-rules|passwords|request-scope|tokens|transformer|work-queue)\.ts$/,
+    /^(address|common-passwords|cookies|cursors|endable|errors|identifiers|log|origin|password-rules|passwords|request-scope|tokens|transformer|work-queue)\.ts$/,
   ],
   ['ports', /^(storage\/storage|providers\/provider)\.ts$/],
   ['options', /^options\.ts$/],
-  ['domain', /^(throttle|sessions|users|live|oauth|audit)\.ts$/],
+  ['domain', /^(throttle|sessions|users|user-admin|live|oauth|audit)\.ts$/],
   ['edge', /^(context|procedures|router)\.ts$|^routers\//],
   ['adapters', /^(storage|providers)\//],
   ['auth', /^auth\.ts$/],
@@ -30,7 +30,7 @@ const CLIENT_LAYERS = [
 // What a layer may not reach, beside other layers.
 const FORBIDDEN = [
   {
-    where: /^packages\/server\/src\/(throttle|sessions|users|live|oauth|audit)\.ts$/,
+    where: /^packages\/server\/src\/(throttle|sessions|users|user-admin|live|oauth|audit)\.ts$/,
     what: /^(@trpc\/|node:https?$)/,
     why: 'the domain knows neither tRPC nor HTTP',
   },

@@ -9,8 +9,8 @@ const DEMO_USERS = ['01', '02', '03'].map((n) => ({ username: `user${n}`, passwo
  */
 export async function addDemoUsers(auth: Auth, host: string) {
   const loopback = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(host)
-  const existing = await auth.users.list({ search: null, limit: 1, before: null })
-  if (existing.length === 0 && loopback) {
+  const { items } = await auth.users.list({ limit: 1 })
+  if (items.length === 0 && loopback) {
     for (const user of DEMO_USERS) await auth.users.create(user)
     return DEMO_USERS
   }

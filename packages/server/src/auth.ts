@@ -1,4 +1,5 @@
 import { createClientAddress } from './address.ts'
+import { type Audit, createAudit } from './audit.ts'
 import { type AuthContext, type ContextRequest, createRequestAuth } from './context.ts'
 import { createLiveSessions } from './live.ts'
 import { createJsonLog, type Log, withRequestIds } from './log.ts'
@@ -12,6 +13,7 @@ import { failClosed } from './storage/fail-closed.ts'
 import { sqliteStorage } from './storage/sqlite.ts'
 import type { Storage } from './storage/storage.ts'
 import { createThrottle } from './throttle.ts'
+import { createUserAdmin, type UserAdmin } from './user-admin.ts'
 import { createUsers, type Users } from './users.ts'
 
 const DEFAULT_DATABASE = './.trpc-login/login.db'
@@ -28,7 +30,9 @@ export interface Auth<TRole extends string = string> {
   requireRole(role: TRole | 'admin'): Guard
   /** Gives an application's context its `auth`; call it from `createContext` of any HTTP adapter. */
   createContext(request: ContextRequest): AuthContext
-  readonly users: Users
+  readonly users: Users & UserAdmin
+  /** What was done, by whom and to whom. */
+  readonly audit: Pick<Audit, 'list'>
   readonly sessions: Pick<Sessions, 'revoke' | 'revokeAll' | 'list' | 'purge'>
   readonly storage: Storage
   readonly log: Log
@@ -48,20 +52,23 @@ export function createAuth<const TRole extends string = never>(options: AuthOpti
   const clientAddress = createClientAddress(resolved.trustedProxies)
   const allowedOrigins = new Set(resolved.origins.map(parseOrigin))
   const storage = failClosed(resolved.storage ?? sqliteStorage({ path: DEFAULT_DATABASE }))
-  const sessions = createSessions({ store: storage.sessions, now, options: resolved.session, log })
+  const audit = createAudit({ store: storage.audit, now })
+  const sessions = createSessions({ store: storage.sessions, audit, now, options: resolved.session, log })
   const passwords = createPasswords(resolved.password)
   const throttle = createThrottle({ store: storage.attempts, now, limits: resolved.limits, log })
-  const users = createUsers({ store: storage.users, passwords, throttle, now, rules: resolved.password, log })
+  const people = { store: storage.users, audit, passwords, throttle, now, rules: resolved.password, log }
+  const users = { ...createUsers(people), ...createUserAdmin({ ...people, resetUrl: resolved.resetUrl }) }
   const live = createLiveSessions({ store: storage.sessions, changes: storage.changes, sessions, now, log })
   const guards = createGuards(sessions, live)
 
   return {
-    router: createRouter({ users, sessions, live, guards, registration }),
+    router: createRouter({ users, audit, sessions, live, guards, registration }),
     requireUser: asGuard(guards.requireUser),
     requireFresh: (maxAgeMs) => asGuard(guards.requireFresh(maxAgeMs)),
     requireRole: (role) => asGuard(guards.requireRole(role)),
     createContext: (request) => ({ auth: createRequestAuth({ sessions, clientAddress, allowedOrigins }, request) }),
     users,
+    audit,
     sessions,
     storage,
     log,

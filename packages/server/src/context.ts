@@ -61,9 +61,12 @@ interface NodeResponse {
   appendHeader(name: string, value: string): unknown
 }
 
-/** Marks procedures that set the cookie or check a secret: such a call comes alone and is answered whole. */
+/** What our procedures say of themselves. */
 export interface AuthMeta {
+  /** Sets the cookie or checks a secret: such a call comes alone and is answered whole. */
   readonly alone?: boolean
+  /** Who may call it; a procedure that does not say fails the access test. */
+  readonly access?: 'public' | 'user' | 'fresh' | 'admin' | 'fresh admin'
 }
 
 export function createRequestAuth(
@@ -128,7 +131,8 @@ export function createRequestAuth(
       requireOwnOrigin(request, allowedOrigins)
       requireWritable(request)
       const found = await resolve()
-      if (found.state === 'live') await sessions.revoke(found.user.id, found.session.id).catch(ignoreNotFound)
+      if (found.state === 'live')
+        await sessions.revoke(found.user.id, found.session.id, { actorId: found.user.id, address }).catch(ignoreNotFound)
       if (token !== null && found.state !== 'ended') write(request, clearedSessionCookie())
       resolution = Promise.resolve({ state: 'unknown' })
     },

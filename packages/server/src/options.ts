@@ -38,6 +38,8 @@ export interface AuthOptions<TRole extends string = string> {
   }
   /** Whether `auth.register` makes accounts. @default 'closed' */
   registration?: 'open' | 'closed'
+  /** The page of yours to which a link for setting a new password leads; it gets `#token=...`. @default 'https://localhost:8443/reset-password' */
+  resetUrl?: string
   /** What one address (IPv4, or IPv6 /64) may do; accounts have limits of their own. Raise them where many people share one address. */
   limits?: {
     /** Wrong passwords in 15 minutes. @default 20 */
@@ -86,6 +88,7 @@ const schema = z.strictObject({
     })
     .prefault({}),
   registration: z.enum(['open', 'closed'], 'must be open or closed').default('closed'),
+  resetUrl: z.url({ protocol: /^https$/, error: 'must be an https URL' }).default('https://localhost:8443/reset-password'),
   limits: z
     .strictObject({ failuresPerAddress: span.default(20), callsPerAddress: span.default(60), signUpsPerAddress: span.default(5) })
     .prefault({}),

@@ -3,7 +3,7 @@ import { isObservable, observableToAsyncIterable } from '@trpc/server/observable
 import type { AuthContext, AuthMeta } from './context.ts'
 import { AuthError, formatAuthError } from './errors.ts'
 import type { LiveSessions, Refusal } from './live.ts'
-import type { Session, Sessions } from './sessions.ts'
+import type { Live, Session, Sessions } from './sessions.ts'
 import type { SessionRecord, UserRecord } from './storage/storage.ts'
 import { toUser, type User } from './users.ts'
 
@@ -47,11 +47,14 @@ export function createGuards(sessions: Sessions, live: LiveSessions) {
       const source = isObservable(result.data) ? observableToAsyncIterable(result.data, signal ?? NEVER) : result.data
       return { ...result, data: live.whileLive(source as AsyncIterable<unknown>, records, { refuse: throughout, signal }) }
     })
+  const isStale = ({ session }: Live, maxAgeMs?: number) =>
+    sessions.isFresh(session, maxAgeMs) ? null : new AuthError('reauthentication_required')
+
   return {
     requireUser: guard(anyone, anyone),
-    requireFresh: (maxAgeMs?: number) =>
-      guard(({ session }) => (sessions.isFresh(session, maxAgeMs) ? null : new AuthError('reauthentication_required')), anyone),
+    requireFresh: (maxAgeMs?: number) => guard((live) => isStale(live, maxAgeMs), anyone),
     requireRole: (role: string) => guard(lacksRole(role), lacksRole(role)),
+    requireFreshRole: (role: string) => guard((live) => lacksRole(role)(live) ?? isStale(live), lacksRole(role)),
     /** For a stream that tells of its session's end itself. */
     requireUserAtStart: guard(anyone, null),
   }

@@ -1,10 +1,13 @@
 import { z } from 'zod'
+import type { Audit } from './audit.ts'
 import { AuthError } from './errors.ts'
 import { emailSchema, nameSchema, usernameSchema } from './identifiers.ts'
 import type { LiveSessions } from './live.ts'
 import { passwordSchema } from './password-rules.ts'
 import { type Guards, t } from './procedures.ts'
+import { actOf, createAuditRouter, createUsersRouter } from './routers/users.ts'
 import type { Sessions } from './sessions.ts'
+import type { UserAdmin } from './user-admin.ts'
 import { toUser, type Users } from './users.ts'
 
 const OK = { ok: true } as const
@@ -19,16 +22,17 @@ const identifierSchema = z
 
 /** The mountable router: thin calls into the domain, by convention under `auth`. */
 export function createRouter(deps: {
-  users: Users
+  users: Users & UserAdmin
+  audit: Audit
   sessions: Sessions
   live: LiveSessions
   guards: Guards
   registration: 'open' | 'closed'
 }) {
-  const { users, sessions, live, guards, registration } = deps
-  const open = t.procedure
-  const user = guards.requireUser
-  const fresh = guards.requireFresh()
+  const { users, audit, sessions, live, guards, registration } = deps
+  const open = t.procedure.meta({ access: 'public' })
+  const user = guards.requireUser.meta({ access: 'user' })
+  const fresh = guards.requireFresh().meta({ access: 'fresh' })
 
   return t.router({
     login: open
@@ -52,6 +56,13 @@ export function createRouter(deps: {
         if (registration === 'closed') throw new AuthError('registration_closed')
         return ctx.auth.login(await users.register(input, ctx.auth.address))
       }),
+    resetPassword: open
+      .meta(ALONE)
+      .input(z.strictObject({ token: z.string().max(64), newPassword: passwordSchema }))
+      .mutation(async ({ ctx, input }) => {
+        await users.resetPassword(input.token, input.newPassword, ctx.auth.address)
+        return OK
+      }),
     reauthenticate: user
       .meta(ALONE)
       .input(z.strictObject({ password: passwordSchema }))
@@ -66,15 +77,17 @@ export function createRouter(deps: {
         const renewed = await users.changePassword(ctx.records.user, ctx.records.session, { ...input, address: ctx.auth.address })
         return ctx.auth.replace(ctx.records.user, renewed)
       }),
-    events: guards.requireUserAtStart.subscription(({ ctx, signal }) => live.events(ctx.records, signal)),
+    events: guards.requireUserAtStart.meta({ access: 'user' }).subscription(({ ctx, signal }) => live.events(ctx.records, signal)),
     sessions: {
       list: user.query(({ ctx }) => sessions.list(ctx.user.id, ctx.session.id)),
       revoke: user.input(z.strictObject({ id: z.string().max(64) })).mutation(async ({ ctx, input }) => {
-        await sessions.revoke(ctx.user.id, input.id)
+        await sessions.revoke(ctx.user.id, input.id, actOf(ctx))
         return OK
       }),
-      revokeOthers: user.mutation(async ({ ctx }) => ({ revoked: await sessions.revokeAll(ctx.user.id, ctx.session.id) })),
+      revokeOthers: user.mutation(async ({ ctx }) => ({ revoked: await sessions.revokeAll(ctx.user.id, ctx.session.id, actOf(ctx)) })),
     },
+    users: createUsersRouter({ users, sessions, guards }),
+    audit: createAuditRouter({ audit, guards }),
     account: {
       update: user
         .input(z.strictObject({ name: nameSchema.nullable().optional() }))
@@ -84,7 +97,7 @@ export function createRouter(deps: {
         .input(z.strictObject({ password: passwordSchema }))
         .mutation(async ({ ctx, input }) => {
           await users.requirePassword(ctx.records.user, input.password, ctx.auth.address)
-          await users.delete(ctx.user.id)
+          await users.delete(ctx.user.id, actOf(ctx))
           await ctx.auth.logout()
           return OK
         }),

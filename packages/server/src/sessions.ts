@@ -1,3 +1,4 @@
+import { type Act, type Audit, SYSTEM } from './audit.ts'
 import { AuthError } from './errors.ts'
 import type { Log } from './log.ts'
 import type { SessionOptions } from './options.ts'
@@ -45,8 +46,8 @@ export interface Origination {
 
 export type Sessions = ReturnType<typeof createSessions>
 
-export function createSessions(deps: { store: SessionStore; now: () => number; options: SessionOptions; log: Log }) {
-  const { store, now, options, log } = deps
+export function createSessions(deps: { store: SessionStore; audit: Audit; now: () => number; options: SessionOptions; log: Log }) {
+  const { store, audit, now, options, log } = deps
   const uses = new Map<string, SessionUse>()
   let flushing: Promise<void> = Promise.resolve()
   let purgedAt = Number.NEGATIVE_INFINITY
@@ -72,7 +73,11 @@ export function createSessions(deps: { store: SessionStore; now: () => number; o
       endedAt: null,
     }
     const replaces = from.replaces === null ? null : hashToken(from.replaces)
-    const started = await store.start(session, { replaces, maxPerUser: options.maxPerUser })
+    const entry = audit.entry('authn_login_success', { actorId: user.id, address: from.ip }, user.id, {
+      sessionId: session.id,
+      remembered: session.remembered,
+    })
+    const started = await store.start(session, { replaces, maxPerUser: options.maxPerUser, entry })
     if (!started) throw new AuthError('invalid_credentials')
     log.info({ userId: user.id, sessionId: session.id, remembered: session.remembered }, 'session_created')
     purgeSometimes(at)
@@ -169,14 +174,15 @@ export function createSessions(deps: { store: SessionStore; now: () => number; o
     isFresh,
     toSession,
     /** Ends one session of a user. @throws `not_found` when the user has no such session */
-    async revoke(userId: string, id: string): Promise<void> {
-      if (!(await store.end(id, userId, now()))) throw new AuthError('not_found')
-      log.info({ userId, sessionId: id }, 'session_revoked')
+    async revoke(userId: string, id: string, by: Act = SYSTEM): Promise<void> {
+      const entry = audit.entry('session_revoked', by, userId, { sessionId: id })
+      if (!(await store.end(id, userId, now(), entry))) throw new AuthError('not_found')
+      log.info({ userId, sessionId: id, actorId: by.actorId }, 'session_revoked')
     },
     /** Ends all sessions of a user, but for one to keep; answers how many. */
-    async revokeAll(userId: string, except: string | null = null): Promise<number> {
-      const revoked = await store.endAll(userId, except, now())
-      log.info({ userId, revoked }, 'session_revoked')
+    async revokeAll(userId: string, except: string | null = null, by: Act = SYSTEM): Promise<number> {
+      const revoked = await store.endAll(userId, except, now(), audit.entry('session_revoked', by, userId, { all: true }))
+      log.info({ userId, revoked, actorId: by.actorId }, 'session_revoked')
       return revoked
     },
     /** The live sessions of a user, newest first. */

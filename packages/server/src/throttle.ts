@@ -89,6 +89,15 @@ export function createThrottle(deps: { store: AttemptStore; now: () => number; l
     })
   }
 
+  /** Counts a call that is open to all and costs much. @throws `rate_limited` */
+  async function call(address: string | null): Promise<void> {
+    const calls = callsOf(address)
+    await reserve([calls.key], (current, at) => {
+      const until = blockedUntil(current, calls, at)
+      return until > at ? until : new Map([counted(current, calls, at)])
+    })
+  }
+
   /** Counts in one step, or refuses with the time to come back at. */
   async function reserve(
     keys: readonly string[],
@@ -124,6 +133,7 @@ export function createThrottle(deps: { store: AttemptStore; now: () => number; l
   return {
     attempt,
     signUp,
+    call,
     /** Forgets an account's failures, as after its password was reset. */
     clear: (accountKey: string) => store.change([`account:${accountKey}`], () => new Map([[`account:${accountKey}`, null]])),
   }

@@ -1,3 +1,4 @@
+import { type Act, type Audit, SYSTEM } from './audit.ts'
 import { AuthError } from './errors.ts'
 import { canonicalEmail, usernameKey } from './identifiers.ts'
 import type { Log } from './log.ts'
@@ -39,16 +40,17 @@ export type Users = ReturnType<typeof createUsers>
 
 export function createUsers(deps: {
   store: UserStore
+  audit: Audit
   passwords: Passwords
   throttle: Throttle
   now: () => number
   rules: PasswordRules
   log: Log
 }) {
-  const { store, passwords, throttle, now, rules, log } = deps
+  const { store, audit, passwords, throttle, now, rules, log } = deps
 
   /** Makes an account. @throws `conflict` when the username is taken, `weak_password` */
-  async function create(input: NewUser): Promise<UserRecord> {
+  async function create(input: NewUser, by: Act = SYSTEM): Promise<UserRecord> {
     const email = input.email ?? null
     if (input.password !== undefined) requireStrongPassword(input.password, rules, { username: input.username, email })
     const user: UserRecord = {
@@ -65,7 +67,9 @@ export function createUsers(deps: {
       disabledAt: null,
       lastLoginAt: null,
     }
-    if (!(await store.create(user))) throw new AuthError('conflict', { message: 'This username or address is taken' })
+    const { id, username, roles } = user
+    if (!(await store.create(user, audit.entry('user_created', by, id, { username, roles }))))
+      throw new AuthError('conflict', { message: 'This username or address is taken' })
     log.info({ userId: user.id }, 'user_created')
     return user
   }
@@ -73,7 +77,7 @@ export function createUsers(deps: {
   /** Makes an account for a stranger. @throws `rate_limited`, and what `create` throws */
   async function register(input: NewUser, address: string | null): Promise<UserRecord> {
     passwords.requireCapacity()
-    return throttle.signUp(address, () => create(input))
+    return throttle.signUp(address, () => create(input, { actorId: null, address }))
   }
 
   /**
@@ -88,6 +92,7 @@ export function createUsers(deps: {
       const matches = await passwords.verify(password, locked ? null : (user?.passwordHash ?? null))
       if (user === null || !matches || user.disabledAt !== null) {
         log.warn({ userId: user?.id ?? null, locked }, 'authn_login_fail')
+        await audit.append('authn_login_fail', { actorId: null, address }, user?.id ?? null, locked ? { locked } : {})
         throw new AuthError('invalid_credentials')
       }
       log.info({ userId: user.id }, 'authn_login_success')
@@ -115,6 +120,7 @@ export function createUsers(deps: {
     await throttle.attempt({ account, address }, async (locked) => {
       if (await passwords.verify(password, locked ? null : user.passwordHash)) return
       log.warn({ userId: user.id, locked }, 'authn_login_fail')
+      await audit.append('authn_login_fail', { actorId: user.id, address }, user.id, { reauthentication: true })
       throw new AuthError('invalid_credentials')
     })
   }
@@ -134,7 +140,8 @@ export function createUsers(deps: {
     const passwordHash = await passwords.hash(change.newPassword)
     const keep = { sessionId: session.id, from: session.tokenHash, to: hashToken(token) }
     const at = now()
-    const changed = await store.setPassword(user.id, { epoch: user.epoch, passwordHash, now: at, keep })
+    const entry = audit.entry('authn_password_change', { actorId: user.id, address: change.address }, user.id)
+    const changed = await store.setPassword(user.id, { epoch: user.epoch, passwordHash, now: at, keep }, entry)
     if (!changed) throw new AuthError('conflict', { message: 'The account changed meanwhile; try again' })
     log.info({ userId: user.id }, 'authn_password_change')
     return { token, session: { ...session, tokenHash: keep.to, userEpoch: user.epoch + 1, authenticatedAt: at } }
@@ -150,38 +157,18 @@ export function createUsers(deps: {
     find: store.findById,
     /** By username, compared after folding; `null` when there is none. */
     findByUsername: (username: string) => store.findByUsernameKey(usernameKey(username)),
+    /** A user's own name. @throws `not_found` */
     async setName(id: string, name: string | null): Promise<UserRecord> {
-      return required(await store.setName(id, name))
-    },
-    /** Ends every session of the user and refuses new ones. @throws `not_found` */
-    async disable(id: string): Promise<UserRecord> {
-      const user = required(await store.setDisabledAt(id, now(), now()))
-      log.info({ userId: id }, 'user_disabled')
+      const user = await store.update(id, { name })
+      if (user === null || typeof user === 'string') throw new AuthError('not_found')
       return user
     },
-    /** @throws `not_found` */
-    async enable(id: string): Promise<UserRecord> {
-      const user = required(await store.setDisabledAt(id, null, now()))
-      log.info({ userId: id }, 'user_enabled')
-      return user
-    },
-    /** Removes the user and all that is theirs. @throws `not_found` */
-    async delete(id: string): Promise<void> {
-      if (!(await store.delete(id))) throw new AuthError('not_found')
-      log.info({ userId: id }, 'user_deleted')
-    },
-    list: store.list,
   }
 }
 
 /** Bounded and free of what was typed: a secret in the wrong field must not reach the store. */
 function nameOfNobody(identifier: string): string {
   return `nobody:${Buffer.from(hashToken(usernameKey(identifier))).toString('base64url')}`
-}
-
-function required(user: UserRecord | null): UserRecord {
-  if (user === null) throw new AuthError('not_found')
-  return user
 }
 
 export function toUser(record: UserRecord): User {

@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process'
-import { DatabaseSync } from 'node:sqlite'
 import { promisify } from 'node:util'
 import { reasonOf } from '@trpc-login/client/node'
 import { expect, test, vi } from 'vitest'
@@ -75,11 +74,12 @@ test('LO-6: a stream ends within a second of a revocation by another process', a
 
 test('LO-4: a stream for a role ends when the role is lost, with the reason that says so', async () => {
   await using server = await startServer()
+  await server.addUser({ username: 'root', roles: ['admin'] })
   const user = await server.addUser({ username: 'eve', roles: ['admin'] })
   const client = await server.signIn('eve')
   const stream = await open(client, 'waitsAsAdmin')
   const plain = await open(client)
-  const reason = await stream.endAfter(() => new DatabaseSync(server.file).exec(`update users set roles = '[]' where id = '${user.id}'`))
+  const reason = await stream.endAfter(() => server.auth.users.update(user.id, { roles: [] }))
   expect(reason).toBe('forbidden')
   expect(client.session.state.status).toBe('signed_in')
   plain.unsubscribe()

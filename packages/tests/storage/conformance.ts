@@ -17,7 +17,7 @@ function user(fields: Partial<User> = {}): User {
     name: 'Ada Lovelace ❤',
     email: null,
     emailVerifiedAt: null,
-    roles: ['admin', 'ünï'],
+    roles: ['editor', 'ünï'],
     passwordHash: '$argon2id$x',
     epoch: 0,
     createdAt: 1_800_000_000_000,
@@ -243,22 +243,115 @@ export function storageTests(open: () => Promise<Storage & AsyncDisposable>): vo
     expect(await storage.sessions.find(hash('s4'))).not.toBe(null)
   })
 
-  test('users are listed newest first, searched literally and paged', async () => {
+  test('users are listed newest first, found by the beginning of name or address, and paged without gaps or repeats', async () => {
     await using storage = await open()
-    for (const id of ['u1', 'u2', 'u3']) await storage.users.create(user({ id, usernameKey: `name_${id}` }))
-    const ids = async (search: string | null, before: string | null) =>
-      (await storage.users.list({ search, limit: 2, before })).map(({ id }) => id)
-    expect(await ids(null, null)).toEqual(['u3', 'u2'])
-    expect(await ids(null, 'u2')).toEqual(['u1'])
-    expect(await ids('e_u1', null)).toEqual(['u1'])
-    expect(await ids('%', null)).toEqual([])
+    const ids = Array.from({ length: 7 }, (_, index) => `u${index}`)
+    for (const id of ids) await storage.users.create(user({ id, usernameKey: `name_${id}`, email: id > 'u3' ? 'same@example.com' : null }))
+    await storage.users.create(user({ id: 'zz', usernameKey: '%' }))
+    async function all(search: string | null): Promise<string[]> {
+      const found: User[] = []
+      for (;;) {
+        const page = await storage.users.list({ search, limit: 3, after: found.at(-1) ?? null })
+        found.push(...page)
+        if (page.length < 3) return found.map(({ id }) => id)
+      }
+    }
+    expect(await all(null)).toEqual(['zz', ...ids.toReversed()])
+    expect(await all('name_')).toEqual(ids)
+    expect(await all('name_u1')).toEqual(['u1'])
+    expect(await all('same@')).toEqual(['u4', 'u5', 'u6'])
+    expect(await all('%')).toEqual(['zz'])
+    expect(await all("' or 1=1 --")).toEqual([])
   })
 
-  test('a name is set, cleared, and not set for nobody', async () => {
+  test('an update changes what it names, and nothing for nobody', async () => {
+    await using storage = await open()
+    await storage.users.create(user({ email: 'a@example.com', emailVerifiedAt: 1 }))
+    expect(await storage.users.update('u1', { name: null })).toEqual(user({ name: null, email: 'a@example.com', emailVerifiedAt: 1 }))
+    expect(await storage.users.update('u1', { email: 'b@example.com' })).toMatchObject({ email: 'b@example.com', emailVerifiedAt: null })
+    expect(await storage.users.update('u1', { roles: ['x'], emailVerifiedAt: 9 })).toMatchObject({ roles: ['x'], emailVerifiedAt: 9 })
+    expect(await storage.users.update('u9', { name: 'x' })).toBe(null)
+    await storage.users.create(user({ id: 'u2', usernameKey: 'b', email: 'b@example.com' }))
+    expect(await storage.users.update('u2', { emailVerifiedAt: 5 })).toBe('taken')
+    expect((await storage.users.findById('u2'))?.emailVerifiedAt).toBe(null)
+  })
+
+  test('AD-4: of twenty administrators that are demoted, disabled and deleted at once, one stays', async () => {
+    await using storage = await open()
+    for (let i = 0; i < RACERS; i += 1) await storage.users.create(user({ id: `u${i}`, usernameKey: `n${i}`, roles: ['admin'] }))
+    const acts = [
+      (id: string) => storage.users.update(id, { roles: [] }),
+      (id: string) => storage.users.setDisabledAt(id, 1, 1),
+      (id: string) => storage.users.delete(id),
+    ]
+    const answers = await Promise.all(Array.from({ length: RACERS }, (_, index) => acts[index % 3]?.(`u${index}`)))
+    expect(answers.filter((answer) => answer === 'last_admin')).toHaveLength(1)
+    const left = (await storage.users.list({ search: null, limit: 100, after: null })).filter(
+      ({ roles, disabledAt }) => roles.includes('admin') && disabledAt === null,
+    )
+    expect(left).toHaveLength(1)
+  })
+
+  test('RV-2: of 20 that use one reset at once, one does; sessions end, and a later reset voids an earlier one', async () => {
     await using storage = await open()
     await storage.users.create(user())
-    expect(await storage.users.setName('u1', null)).toMatchObject({ name: null })
-    expect(await storage.users.setName('u9', 'x')).toBe(null)
+    await storage.sessions.start(session(), LIMITS)
+    expect(await storage.users.startReset({ tokenHash: hash('r1'), userId: 'u1', expiresAt: 100 })).toBe(true)
+    expect(await storage.users.startReset({ tokenHash: hash('r2'), userId: 'u1', expiresAt: 100 })).toBe(true)
+    expect(await storage.users.startReset({ tokenHash: hash('r3'), userId: 'u9', expiresAt: 100 })).toBe(false)
+    expect(await storage.users.findReset(hash('r1'), 50)).toBe(null)
+    expect((await storage.users.findReset(hash('r2'), 50))?.id).toBe('u1')
+    expect(await storage.users.findReset(hash('r2'), 100)).toBe(null)
+    expect(await storage.users.finishReset(hash('r2'), { passwordHash: 'late', now: 100 })).toBe(false)
+    expect(await winners((index) => storage.users.finishReset(hash('r2'), { passwordHash: `h${index}`, now: 60 }))).toBe(1)
+    expect((await storage.users.findById('u1'))?.epoch).toBe(1)
+    expect((await storage.sessions.find(hash('s1')))?.session.endedAt).toBe(60)
+  })
+
+  test('AU-3: an entry is written with its change and not without, listed newest first, and loses a deleted user’s addresses', async () => {
+    await using storage = await open()
+    const entry = (id: string, fields = {}) => ({
+      id,
+      at: 5,
+      type: 't',
+      actorId: 'u1',
+      subjectId: 'u1',
+      address: '::1',
+      detail: { before: 'x' },
+      ...fields,
+    })
+    await storage.users.create(user(), entry('a1'))
+    await storage.users.create(user(), entry('a2'))
+    await storage.users.update('u9', {}, entry('a3'))
+    await storage.users.update('u1', { name: 'N' }, entry('a4', { actorId: 'boss' }))
+    await storage.sessions.start(session(), { ...LIMITS, entry: entry('a5', { type: 'login' }) })
+    await storage.sessions.end('s1', 'u1', 2000, entry('a6'))
+    await storage.sessions.end('s1', 'u1', 2000, entry('a7'))
+    await storage.sessions.endAll('u1', null, 2000, entry('a8'))
+    await storage.audit.append(entry('a9', { actorId: null, subjectId: null }))
+    const ids = async (filter = {}) =>
+      (await storage.audit.list({ userId: null, type: null, limit: 10, before: null, ...filter })).map(({ id }) => id)
+    expect(await ids()).toEqual(['a9', 'a6', 'a5', 'a4', 'a1'])
+    expect(await ids({ userId: 'boss' })).toEqual(['a4'])
+    expect(await ids({ type: 'login' })).toEqual(['a5'])
+    expect(await ids({ limit: 2, before: 'a6' })).toEqual(['a5', 'a4'])
+    await storage.users.delete('u1', entry('b0', { actorId: 'boss' }))
+    const addresses = (await storage.audit.list({ userId: null, type: null, limit: 10, before: null })).map(({ id, address }) => [
+      id,
+      address,
+    ])
+    expect(new Map(addresses as [string, string | null][])).toEqual(
+      new Map([
+        ['b0', '::1'],
+        ['a9', '::1'],
+        ['a6', null],
+        ['a5', null],
+        ['a4', '::1'],
+        ['a1', null],
+      ]),
+    )
+    expect(await storage.audit.purge(5, 10)).toBe(0)
+    expect(await storage.audit.purge(6, 2)).toBe(2)
   })
 
   test('a healthy store passes its check, and nothing is left to migrate', async () => {

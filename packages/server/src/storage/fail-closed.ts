@@ -11,6 +11,7 @@ export function failClosed(storage: Storage): Storage {
     users: guarded(storage.users),
     sessions: guarded(storage.sessions),
     attempts: guarded(storage.attempts),
+    audit: guarded(storage.audit),
     migrate: (options) => whole.migrate(options),
     check: () => whole.check(),
     changes: () => whole.changes(),

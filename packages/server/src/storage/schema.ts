@@ -5,6 +5,8 @@ export interface Schema {
   users: UserRow
   sessions: SessionRow
   attempts: AttemptRow
+  resets: ResetRow
+  audit: AuditRow
   trpc_login_migrations: { version: number; name: string; checksum: string; applied_at: number }
 }
 
@@ -46,10 +48,29 @@ export interface AttemptRow {
   expires_at: number
 }
 
+export interface ResetRow {
+  token_hash: Uint8Array
+  user_id: string
+  expires_at: number
+}
+
+export interface AuditRow {
+  id: string
+  at: number
+  type: string
+  actor_id: string | null
+  subject_id: string | null
+  address: string | null
+  detail: string
+}
+
 /** Column types that the engines name differently. */
 export interface ColumnTypes {
   readonly bytes: 'blob' | 'bytea'
 }
+
+/** As the index has it, word for word: engines use it only then. */
+export const IS_ADMIN = `roles like '%"admin"%' and disabled_at is null`
 
 export interface Migration {
   readonly version: number
@@ -60,7 +81,11 @@ export interface Migration {
 
 /** All migrations in order. One that was released is never edited: its checksum is recorded where it was applied. */
 export function migrations(types: ColumnTypes): Migration[] {
-  return [migration(1, 'users and sessions', usersAndSessions(types)), migration(2, 'attempts', ATTEMPTS)]
+  return [
+    migration(1, 'users and sessions', usersAndSessions(types)),
+    migration(2, 'attempts', ATTEMPTS),
+    migration(3, 'administration', administration(types)),
+  ]
 }
 
 function migration(version: number, name: string, statements: readonly string[]): Migration {
@@ -113,6 +138,31 @@ const ATTEMPTS = [
   )`,
   'create index attempts_expiry on attempts (expires_at)',
 ]
+
+function administration({ bytes }: ColumnTypes): string[] {
+  return [
+    'create index users_email on users (email, id)',
+    `create index users_admin on users (id) where ${IS_ADMIN}`,
+    `create table resets (
+      token_hash ${bytes} primary key,
+      user_id text not null references users (id) on delete cascade,
+      expires_at bigint not null
+    )`,
+    'create index resets_user on resets (user_id)',
+    `create table audit (
+      id text primary key,
+      at bigint not null,
+      type text not null,
+      actor_id text,
+      subject_id text,
+      address text,
+      detail text not null
+    )`,
+    'create index audit_actor on audit (actor_id, id)',
+    'create index audit_subject on audit (subject_id, id)',
+    'create index audit_type on audit (type, id)',
+  ]
+}
 
 /**
  * What is left to apply, given what a database says was applied.

@@ -1,6 +1,6 @@
 import { type ExpressionBuilder, type Kysely, type Selectable, sql, type Transaction } from 'kysely'
-import type { Schema, SessionRow, UserRow } from './schema.ts'
-import type { AttemptStore, SessionRecord, SessionStore, UserRecord, UserStore } from './storage.ts'
+import { IS_ADMIN, type Schema, type SessionRow, type UserRow } from './schema.ts'
+import type { AttemptStore, AuditRecord, AuditStore, SessionRecord, SessionStore, UserRecord, UserStore } from './storage.ts'
 
 /** What the SQL stores need of an engine. */
 export interface SqlEngine {
@@ -19,14 +19,16 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
     query(async (db) => toUserOrNull(await db.selectFrom('users').selectAll().where(column, '=', value).executeTakeFirst()))
 
   return {
-    create: (user) =>
-      query(async (db) => {
-        const result = await db
+    create: (user, entry) =>
+      transaction(async (trx) => {
+        const result = await trx
           .insertInto('users')
           .values(fromUser(user))
           .onConflict((conflict) => conflict.doNothing())
           .executeTakeFirst()
-        return result.numInsertedOrUpdatedRows === 1n
+        if (result.numInsertedOrUpdatedRows !== 1n) return false
+        await note(trx, entry)
+        return true
       }),
     findById: (id) => findUser('id', id),
     findByUsernameKey: (key) => findUser('username_key', key),
@@ -36,8 +38,33 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
           await db.selectFrom('users').selectAll().where('email', '=', email).where('email_verified_at', 'is not', null).executeTakeFirst(),
         ),
       ),
-    setName: (id, name) =>
-      query(async (db) => toUserOrNull(await db.updateTable('users').set({ name }).where('id', '=', id).returningAll().executeTakeFirst())),
+    update: (id, change, entry) =>
+      transaction(async (trx) => {
+        const before = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
+        if (before === undefined) return null
+        const { name, email, emailVerifiedAt, roles } = change
+        const after: UserRow = {
+          ...before,
+          ...(name === undefined ? {} : { name }),
+          ...(email === undefined ? {} : { email, email_verified_at: null }),
+          ...(emailVerifiedAt === undefined ? {} : { email_verified_at: emailVerifiedAt }),
+          ...(roles === undefined ? {} : { roles: JSON.stringify(roles) }),
+        }
+        if (after.email !== null && after.email_verified_at !== null) {
+          const owner = await trx
+            .selectFrom('users')
+            .select('id')
+            .where('email', '=', after.email)
+            .where('email_verified_at', 'is not', null)
+            .executeTakeFirst()
+          if (owner !== undefined && owner.id !== id) return 'taken'
+        }
+        if (after.roles !== before.roles && !isAdmin(after) && (await isLastAdmin(trx, before))) return 'last_admin'
+        await trx.updateTable('users').set(after).where('id', '=', id).execute()
+        if (after.email !== before.email) await trx.deleteFrom('resets').where('user_id', '=', id).execute()
+        await note(trx, entry)
+        return toUser(after)
+      }),
     rehash: (id, { from, to }) =>
       query(async (db) => {
         const result = await db
@@ -48,7 +75,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
           .executeTakeFirst()
         return result.numUpdatedRows === 1n
       }),
-    setPassword: (id, { epoch, passwordHash, now, keep }) =>
+    setPassword: (id, { epoch, passwordHash, now, keep }, entry) =>
       transaction(async (trx) => {
         const changed = await trx
           .updateTable('users')
@@ -61,6 +88,8 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
           .executeTakeFirst()
         if (changed.numUpdatedRows === 0n) return false
         await endSessions(trx, id, keep?.sessionId ?? null, now)
+        await trx.deleteFrom('resets').where('user_id', '=', id).execute()
+        await note(trx, entry)
         if (keep === null) return true
         await trx
           .updateTable('sessions')
@@ -69,36 +98,152 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
           .execute()
         return true
       }),
-    setDisabledAt: (id, disabledAt, now) =>
+    setDisabledAt: (id, disabledAt, now, entry) =>
       transaction(async (trx) => {
-        const row = await trx
-          .updateTable('users')
-          .set((set) => ({ disabled_at: disabledAt, epoch: set('epoch', '+', 1) }))
-          .where('id', '=', id)
-          .returningAll()
-          .executeTakeFirst()
+        const before = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
+        if (before === undefined) return null
+        if (disabledAt !== null && (await isLastAdmin(trx, before))) return 'last_admin'
+        const after = { ...before, disabled_at: disabledAt, epoch: before.epoch + 1 }
+        await trx.updateTable('users').set(after).where('id', '=', id).execute()
         await endSessions(trx, id, null, now)
-        return toUserOrNull(row)
+        await trx.deleteFrom('resets').where('user_id', '=', id).execute()
+        await note(trx, entry)
+        return toUser(after)
       }),
-    delete: (id) => query(async (db) => (await db.deleteFrom('users').where('id', '=', id).executeTakeFirst()).numDeletedRows === 1n),
-    list: ({ search, limit, before }) =>
-      query(async (db) => {
-        const rows = await db
+    delete: (id, entry) =>
+      transaction(async (trx) => {
+        const user = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
+        if (user === undefined) return false
+        if (await isLastAdmin(trx, user)) return 'last_admin'
+        await trx.deleteFrom('users').where('id', '=', id).execute()
+        await note(trx, entry)
+        await trx.updateTable('audit').set({ address: null }).where('actor_id', '=', id).execute()
+        await trx.updateTable('audit').set({ address: null }).where('subject_id', '=', id).where('actor_id', 'is', null).execute()
+        return true
+      }),
+    startReset: (reset, entry) =>
+      transaction(async (trx) => {
+        const user = await trx
           .selectFrom('users')
-          .selectAll()
-          .$if(before !== null, (select) => select.where('id', '<', before ?? ''))
-          .$if(search !== null, (select) => select.where(matching(search ?? '')))
-          .orderBy('id', 'desc')
-          .limit(limit)
+          .select('id')
+          .where('id', '=', reset.userId)
+          .where('disabled_at', 'is', null)
+          .executeTakeFirst()
+        if (user === undefined) return false
+        await trx.deleteFrom('resets').where('user_id', '=', reset.userId).execute()
+        await trx.insertInto('resets').values({ token_hash: reset.tokenHash, user_id: reset.userId, expires_at: reset.expiresAt }).execute()
+        await note(trx, entry)
+        return true
+      }),
+    findReset: (tokenHash, now) =>
+      query(async (db) =>
+        toUserOrNull(
+          await db
+            .selectFrom('resets')
+            .innerJoin('users', 'users.id', 'resets.user_id')
+            .selectAll('users')
+            .where('token_hash', '=', tokenHash)
+            .where('expires_at', '>', now)
+            .executeTakeFirst(),
+        ),
+      ),
+    finishReset: (tokenHash, { passwordHash, now }, entry) =>
+      transaction(async (trx) => {
+        const used = await trx
+          .deleteFrom('resets')
+          .where('token_hash', '=', tokenHash)
+          .where('expires_at', '>', now)
+          .returning('user_id')
+          .executeTakeFirst()
+        if (used === undefined) return false
+        await trx
+          .updateTable('users')
+          .set((set) => ({ password_hash: passwordHash, epoch: set('epoch', '+', 1) }))
+          .where('id', '=', used.user_id)
           .execute()
+        await endSessions(trx, used.user_id, null, now)
+        await note(trx, entry)
+        return true
+      }),
+    list: ({ search, limit, after }) =>
+      query(async (db) => {
+        const users = db.selectFrom('users').selectAll().limit(limit)
+        const rows = await (search === null
+          ? users.$if(after !== null, (select) => select.where('id', '<', after?.id ?? '')).orderBy('id', 'desc')
+          : search.includes('@')
+            ? users
+                .where(beginning('email', search))
+                .$if(after !== null, (select) => select.where(sql<boolean>`(email, id) > (${after?.email ?? ''}, ${after?.id ?? ''})`))
+                .orderBy('email')
+                .orderBy('id')
+            : users
+                .where(beginning('username_key', search))
+                .$if(after !== null, (select) => select.where('username_key', '>', after?.usernameKey ?? ''))
+                .orderBy('username_key')
+        ).execute()
         return rows.map(toUser)
       }),
   }
 }
 
+export function createAuditStore({ query }: SqlEngine): AuditStore {
+  return {
+    append: (entry) => query((db) => note(db, entry)),
+    list: ({ userId, type, limit, before }) =>
+      query(async (db) => {
+        const rows = await db
+          .selectFrom('audit')
+          .selectAll()
+          .$if(userId !== null, (select) => select.where((eb) => eb.or([eb('actor_id', '=', userId), eb('subject_id', '=', userId)])))
+          .$if(type !== null, (select) => select.where('type', '=', type ?? ''))
+          .$if(before !== null, (select) => select.where('id', '<', before ?? ''))
+          .orderBy('id', 'desc')
+          .limit(limit)
+          .execute()
+        return rows.map((row) => ({
+          id: row.id,
+          at: row.at,
+          type: row.type,
+          actorId: row.actor_id,
+          subjectId: row.subject_id,
+          address: row.address,
+          detail: JSON.parse(row.detail) as Record<string, unknown>,
+        }))
+      }),
+    purge: (before, limit) =>
+      query(async (db) => {
+        const due = db.selectFrom('audit').select('id').where('at', '<', before).orderBy('id').limit(limit)
+        return Number((await db.deleteFrom('audit').where('id', 'in', due).executeTakeFirst()).numDeletedRows)
+      }),
+  }
+}
+
+async function note(db: Kysely<Schema>, entry: AuditRecord | undefined): Promise<void> {
+  if (entry === undefined) return
+  const { id, at, type, actorId, subjectId, address, detail } = entry
+  const row = { id, at, type, actor_id: actorId, subject_id: subjectId, address, detail: JSON.stringify(detail) }
+  await db.insertInto('audit').values(row).execute()
+}
+
+function isAdmin(row: UserRow): boolean {
+  return row.disabled_at === null && (JSON.parse(row.roles) as string[]).includes('admin')
+}
+
+async function isLastAdmin(trx: Transaction<Schema>, row: UserRow): Promise<boolean> {
+  if (!isAdmin(row)) return false
+  const other = await trx
+    .selectFrom('users')
+    .select('id')
+    .where(sql.raw<boolean>(IS_ADMIN))
+    .where('id', '!=', row.id)
+    .limit(1)
+    .executeTakeFirst()
+  return other === undefined
+}
+
 export function createSessionStore({ query, transaction, findSession }: SqlEngine): SessionStore {
   return {
-    start: (session, { replaces, maxPerUser }) =>
+    start: (session, { replaces, maxPerUser, entry }) =>
       transaction(async (trx) => {
         const user = await trx
           .updateTable('users')
@@ -111,6 +256,7 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
         if (replaces !== null) await trx.deleteFrom('sessions').where('token_hash', '=', replaces).execute()
         await trx.insertInto('sessions').values(fromSession(session)).execute()
         await endBeyond(trx, session, maxPerUser)
+        await note(trx, entry)
         return true
       }),
     find: async (tokenHash) => {
@@ -146,9 +292,9 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
           .executeTakeFirst()
         return result.numUpdatedRows === 1n
       }),
-    end: (id, userId, now) =>
-      query(async (db) => {
-        const result = await db
+    end: (id, userId, now, entry) =>
+      transaction(async (trx) => {
+        const result = await trx
           .updateTable('sessions')
           .set(ended(now))
           .where('id', '=', id)
@@ -156,9 +302,16 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
           .where('ended_at', 'is', null)
           .where('expires_at', '>', now)
           .executeTakeFirst()
-        return result.numUpdatedRows === 1n
+        if (result.numUpdatedRows !== 1n) return false
+        await note(trx, entry)
+        return true
       }),
-    endAll: (userId, except, now) => query((db) => endSessions(db, userId, except, now)),
+    endAll: (userId, except, now, entry) =>
+      transaction(async (trx) => {
+        const count = await endSessions(trx, userId, except, now)
+        if (count > 0) await note(trx, entry)
+        return count
+      }),
     list: (userId, now) =>
       query(async (db) => {
         const rows = await db
@@ -285,9 +438,9 @@ async function endBeyond(trx: Transaction<Schema>, { userId, createdAt }: Sessio
   if (beyond.length > 0) await trx.updateTable('sessions').set(ended(createdAt)).where('id', 'in', beyond).execute()
 }
 
-function matching(search: string) {
-  const pattern = `%${search.replace(/[\\%_]/g, (character) => `\\${character}`)}%`
-  return sql<boolean>`(username_key like ${pattern} escape '\\' or email like ${pattern} escape '\\')`
+/** A range rather than a pattern, so that an index serves it; U+10FFFF comes after everything that may follow. */
+function beginning(column: 'email' | 'username_key', text: string) {
+  return sql<boolean>`(${sql.ref(column)} >= ${text} and ${sql.ref(column)} < ${`${text}\u{10ffff}`})`
 }
 
 function toUser(row: UserRow): UserRecord {

@@ -6,6 +6,7 @@ import { AuthError } from '../errors.ts'
 import { type Migration, migrations, pendingMigrations, type Schema } from './schema.ts'
 import {
   createAttemptStore,
+  createAuditStore,
   createSessionStore,
   createUserStore,
   type SessionAndUserRow,
@@ -42,6 +43,7 @@ export function sqliteStorage(options: SqliteOptions): Storage {
     users: createUserStore(engine),
     sessions: createSessionStore(engine),
     attempts: createAttemptStore(engine),
+    audit: createAuditStore(engine),
     migrate: async ({ dryRun = false } = {}) => applyMigrations(writer, dryRun),
     check: () =>
       engine.transaction(async (trx) => {

@@ -7,6 +7,7 @@ export interface Storage {
   readonly users: UserStore
   readonly sessions: SessionStore
   readonly attempts: AttemptStore
+  readonly audit: AuditStore
   /** Creates or upgrades the schema; safe to call from several processes at once. Names what it applied. */
   migrate(options?: { dryRun?: boolean }): Promise<string[]>
   /** Whether the database can be reached and written. */
@@ -34,27 +35,89 @@ export interface UserRecord {
   readonly lastLoginAt: number | null
 }
 
+/** What an administrator may change; absent fields stay. */
+export interface UserChange {
+  readonly name?: string | null | undefined
+  readonly email?: string | null | undefined
+  readonly emailVerifiedAt?: number | null | undefined
+  readonly roles?: readonly string[] | undefined
+}
+
+/**
+ * Every write takes an entry for the audit log, written in the same transaction and only when something changed. `last_admin`
+ * says that nothing changed, because no enabled user with the role `admin` would have been left.
+ */
 export interface UserStore {
   /** `false` when the username, or the verified address, is taken. */
-  create(user: UserRecord): Promise<boolean>
+  create(user: UserRecord, entry?: AuditRecord): Promise<boolean>
   findById(id: string): Promise<UserRecord | null>
   findByUsernameKey(key: string): Promise<UserRecord | null>
   findByVerifiedEmail(email: string): Promise<UserRecord | null>
-  /** `null` when there is no such user. */
-  setName(id: string, name: string | null): Promise<UserRecord | null>
+  /** `taken` when the verified address is another's, `null` when there is no such user. A changed address voids password resets. */
+  update(id: string, change: UserChange, entry?: AuditRecord): Promise<UserRecord | 'taken' | 'last_admin' | null>
   /** Replaces a hash by a better one of the same password; `false` when it changed meanwhile. */
   rehash(id: string, change: { from: string; to: string }): Promise<boolean>
   /**
    * Sets a password and ends every session, but for the one to keep, which gets a new token and epoch.
    * `false`, and nothing changed, when the user's epoch moved on or the kept session has ended.
    */
-  setPassword(id: string, change: PasswordChange): Promise<boolean>
-  /** Disables (an instant) or enables (`null`); disabling ends every session. `null` when there is no such user. */
-  setDisabledAt(id: string, disabledAt: number | null, now: number): Promise<UserRecord | null>
-  /** Removes the user with all that is theirs; `false` when there is none. */
-  delete(id: string): Promise<boolean>
-  /** In the order of their creation, newest first, those before the cursor id. */
-  list(page: { search: string | null; limit: number; before: string | null }): Promise<UserRecord[]>
+  setPassword(id: string, change: PasswordChange, entry?: AuditRecord): Promise<boolean>
+  /** Disables (an instant) or enables (`null`); disabling ends every session and reset. `null` when there is no such user. */
+  setDisabledAt(id: string, disabledAt: number | null, now: number, entry?: AuditRecord): Promise<UserRecord | 'last_admin' | null>
+  /** Removes the user with all that is theirs, addresses in the audit log included; `false` when there is none. */
+  delete(id: string, entry?: AuditRecord): Promise<boolean | 'last_admin'>
+  /** Lets a password be set by who holds the token, and voids earlier resets; `false` when there is no such user. */
+  startReset(reset: ResetRecord, entry?: AuditRecord): Promise<boolean>
+  /** Whose reset this is, while it is valid. */
+  findReset(tokenHash: Uint8Array, now: number): Promise<UserRecord | null>
+  /** Uses a reset up, sets the password and ends every session; of many at once one gets `true`. */
+  finishReset(tokenHash: Uint8Array, change: { passwordHash: string; now: number }, entry?: AuditRecord): Promise<boolean>
+  /** Without a search the newest first; with one those whose username, or with an `@` address, begins so, in that order. */
+  list(page: UserPage): Promise<UserRecord[]>
+}
+
+export interface UserPage {
+  /** The beginning of a `usernameKey` or of an address. */
+  readonly search: string | null
+  readonly limit: number
+  /** The last of the page before, or `null`. */
+  readonly after: Pick<UserRecord, 'id' | 'usernameKey' | 'email'> | null
+}
+
+export interface ResetRecord {
+  readonly tokenHash: Uint8Array
+  readonly userId: string
+  readonly expiresAt: number
+}
+
+/** What was done, by whom and to whom; never changed afterwards but for the removal of a deleted user's addresses. */
+export interface AuditRecord {
+  readonly id: string
+  readonly at: number
+  readonly type: string
+  /** `null` for the command line and for who is not signed in. */
+  readonly actorId: string | null
+  readonly subjectId: string | null
+  readonly address: string | null
+  /** Before and after, without secrets; small. */
+  readonly detail: Readonly<Record<string, unknown>>
+}
+
+export interface AuditStore {
+  append(entry: AuditRecord): Promise<void>
+  /** Newest first. */
+  list(page: AuditPage): Promise<AuditRecord[]>
+  /** Removes up to `limit` entries older than an instant; answers how many. */
+  purge(before: number, limit: number): Promise<number>
+}
+
+export interface AuditPage {
+  /** As actor or subject. */
+  readonly userId: string | null
+  readonly type: string | null
+  readonly limit: number
+  /** The id of the last of the page before, or `null`. */
+  readonly before: string | null
 }
 
 export interface PasswordChange {
@@ -90,7 +153,7 @@ export interface SessionStore {
    * and ends what exceeds `maxPerUser`, oldest first.
    * `false` when the user is gone, disabled or of another epoch.
    */
-  start(session: SessionRecord, options: { replaces: Uint8Array | null; maxPerUser: number }): Promise<boolean>
+  start(session: SessionRecord, options: { replaces: Uint8Array | null; maxPerUser: number; entry?: AuditRecord }): Promise<boolean>
   /** The session and its user in one read; this is the path that decides the speed of everything. */
   find(tokenHash: Uint8Array): Promise<{ session: SessionRecord; user: UserRecord } | null>
   /** The sessions with these ids and their users, those that exist. */
@@ -100,9 +163,9 @@ export interface SessionStore {
   /** Replaces a live session's token after its user proved a secret; `false` when another came first. */
   rotate(id: string, change: { from: Uint8Array; to: Uint8Array; authenticatedAt: number }): Promise<boolean>
   /** `false` when this user has no such live session. */
-  end(id: string, userId: string, now: number): Promise<boolean>
+  end(id: string, userId: string, now: number, entry?: AuditRecord): Promise<boolean>
   /** Ends all live sessions of a user but one; answers how many. */
-  endAll(userId: string, except: string | null, now: number): Promise<number>
+  endAll(userId: string, except: string | null, now: number, entry?: AuditRecord): Promise<number>
   /** Live ones, newest first. */
   list(userId: string, now: number): Promise<SessionRecord[]>
   /** Removes up to `limit` rows that expired before an instant; answers how many. */

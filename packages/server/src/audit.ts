@@ -1,0 +1,49 @@
+import { decodeCursor, encodeCursor } from './cursors.ts'
+import type { AuditRecord, AuditStore } from './storage/storage.ts'
+import { newId } from './tokens.ts'
+
+/** Who does something, and from where. */
+export interface Act {
+  /** `null` for the command line and for who is not signed in. */
+  readonly actorId: string | null
+  readonly address: string | null
+}
+
+/** What is done by the program itself or on its command line. */
+export const SYSTEM: Act = { actorId: null, address: null }
+
+/** One line of the audit log as administrators see it. */
+export interface AuditEntry extends Omit<AuditRecord, 'at'> {
+  readonly at: Date
+}
+
+export type Audit = ReturnType<typeof createAudit>
+
+export function createAudit(deps: { store: AuditStore; now: () => number }) {
+  const { store, now } = deps
+
+  /** An entry to be written with the change that it tells of; types are named after the OWASP logging vocabulary. */
+  function entry(type: string, by: Act, subjectId: string | null, detail: Record<string, unknown> = {}): AuditRecord {
+    const at = now()
+    return { id: newId(at), at, type, actorId: by.actorId, subjectId, address: by.address, detail }
+  }
+
+  return {
+    entry,
+    /** For what changes nothing else. */
+    append: (...args: Parameters<typeof entry>) => store.append(entry(...args)),
+    /** Newest first. @throws `invalid_input` for a cursor that this method did not give */
+    async list(
+      filter: { userId?: string | undefined; type?: string | undefined; limit?: number | undefined; cursor?: string | undefined } = {},
+    ) {
+      const { userId = null, type = null, limit = 50, cursor } = filter
+      const before = cursor === undefined ? null : decodeCursor(cursor, ['id']).id
+      const records = await store.list({ userId, type, limit, before })
+      const last = records.length < limit ? undefined : records.at(-1)
+      return {
+        items: records.map((record): AuditEntry => ({ ...record, at: new Date(record.at) })),
+        nextCursor: last === undefined ? null : encodeCursor({ id: last.id }),
+      }
+    },
+  }
+}
