@@ -2,6 +2,8 @@ import { decodeCursor, encodeCursor } from './cursors.ts'
 import type { AuditRecord, AuditStore } from './storage/storage.ts'
 import { newId } from './tokens.ts'
 
+const DAY_MS = 24 * 60 * 60_000
+
 /** Who does something, and from where. */
 export interface Act {
   /** `null` for the command line and for who is not signed in. */
@@ -32,6 +34,11 @@ export function createAudit(deps: { store: AuditStore; now: () => number }) {
     entry,
     /** For what changes nothing else. */
     append: (...args: Parameters<typeof entry>) => store.append(entry(...args)),
+    /** How many entries of a type each of the last days had, oldest first, in days of 24 hours that end now. */
+    async perDay(type: string, days: number): Promise<number[]> {
+      const counts = await store.count(type, now() - days * DAY_MS + 1, DAY_MS)
+      return Array.from({ length: days }, (_, day) => counts.get(day) ?? 0)
+    },
     /** Newest first. @throws `invalid_input` for a cursor that this method did not give */
     async list(
       filter: { userId?: string | undefined; type?: string | undefined; limit?: number | undefined; cursor?: string | undefined } = {},

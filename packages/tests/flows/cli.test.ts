@@ -17,7 +17,7 @@ test.each([
 test.each([
   [['user', 'add', 'a b', '--password-stdin'], PASSWORD, 2, 'Use letters, digits'],
   [['user', 'add', 'ada', '--password-stdin'], 'short', 2, 'Use at least 15 characters'],
-  [['user', 'add', 'ada', '--password-stdin', '--role', 'Admin!'], PASSWORD, 2, 'a role is a lower-case word'],
+  [['user', 'add', 'ada', '--password-stdin', '--role', 'Admin!'], PASSWORD, 2, 'A role is a lower-case word'],
   [['user', 'add', 'ada', '--password-stdin', '--email', 'nonsense'], PASSWORD, 2, 'Not an e-mail address'],
   [['user', 'add', 'ada'], '', 2, 'use --password-stdin'],
   [['user', 'add', 'ada', '--password', PASSWORD], '', 2, 'unknown option'],
@@ -46,8 +46,8 @@ test('unknown settings are refused by name', async () => {
 test('migrate says what it would do, does it, and then has nothing left', async () => {
   const cwd = temporaryDirectory()
   const say = async (...args: string[]) => (await cli(['migrate', ...args], { cwd })).stdout
-  expect(await say('--dry-run')).toBe('would apply 1 users and sessions\nwould apply 2 attempts\n')
-  expect(JSON.parse(await say('--json'))).toEqual({ dryRun: false, migrations: ['1 users and sessions', '2 attempts'] })
+  expect(await say('--dry-run')).toBe('would apply 1 users and sessions\nwould apply 2 attempts\nwould apply 3 administration\n')
+  expect(JSON.parse(await say('--json'))).toEqual({ dryRun: false, migrations: ['1 users and sessions', '2 attempts', '3 administration'] })
   expect(await say()).toBe('the schema is up to date\n')
 })
 

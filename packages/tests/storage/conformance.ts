@@ -46,6 +46,10 @@ function session(fields: Partial<Session> = {}): Session {
   }
 }
 
+function entry(id: string, fields = {}) {
+  return { id, at: 5, type: 't', actorId: 'u1', subjectId: 'u1', address: '::1', detail: { before: 'x' }, ...fields }
+}
+
 /** How many of 20 at once got a truthy answer. */
 async function winners(act: (index: number) => Promise<unknown>): Promise<number> {
   const answers = await Promise.all(Array.from({ length: RACERS }, (_, index) => act(index)))
@@ -284,7 +288,7 @@ export function storageTests(open: () => Promise<Storage & AsyncDisposable>): vo
       (id: string) => storage.users.setDisabledAt(id, 1, 1),
       (id: string) => storage.users.delete(id),
     ]
-    const answers = await Promise.all(Array.from({ length: RACERS }, (_, index) => acts[index % 3]?.(`u${index}`)))
+    const answers = await Promise.all(Array.from({ length: RACERS }, async (_, index) => acts[index % 3]?.(`u${index}`)))
     expect(answers.filter((answer) => answer === 'last_admin')).toHaveLength(1)
     const left = (await storage.users.list({ search: null, limit: 100, after: null })).filter(
       ({ roles, disabledAt }) => roles.includes('admin') && disabledAt === null,
@@ -310,16 +314,6 @@ export function storageTests(open: () => Promise<Storage & AsyncDisposable>): vo
 
   test('AU-3: an entry is written with its change and not without, listed newest first, and loses a deleted user’s addresses', async () => {
     await using storage = await open()
-    const entry = (id: string, fields = {}) => ({
-      id,
-      at: 5,
-      type: 't',
-      actorId: 'u1',
-      subjectId: 'u1',
-      address: '::1',
-      detail: { before: 'x' },
-      ...fields,
-    })
     await storage.users.create(user(), entry('a1'))
     await storage.users.create(user(), entry('a2'))
     await storage.users.update('u9', {}, entry('a3'))

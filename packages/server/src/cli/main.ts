@@ -1,6 +1,18 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { AuthError } from '../errors.ts'
+import {
+  deleteUser,
+  disableUser,
+  enableUser,
+  listAudit,
+  listSessions,
+  listUsers,
+  resetPassword,
+  revokeSessions,
+  setRoles,
+  showUser,
+} from './administration.ts'
 import { ConfigError, describeVariables } from './config.ts'
 import { doctor } from './doctor.ts'
 import { migrate } from './migrate.ts'
@@ -32,9 +44,9 @@ program
   .option('--json', 'print JSON')
   .action(migrate)
 program.command('doctor').description('say what is wrong and what to do').option('--json', 'print JSON').action(doctor)
-program
-  .command('user')
-  .description('manage users')
+const JSON_OPTION = ['--json', 'print JSON'] as const
+const user = program.command('user').description('manage users')
+user
   .command('add <username>')
   .description('add a user; asks for the password')
   .option('--name <name>', 'full name')
@@ -43,8 +55,68 @@ program
   .option('--role <role...>', 'roles, such as admin')
   .option('--password-stdin', 'read the password from standard input')
   .option('--no-password', 'no password: the user signs in by other means')
-  .option('--json', 'print JSON')
+  .option(...JSON_OPTION)
   .action(addUser)
+user
+  .command('list')
+  .description('list users, newest first, or those whose username or address begins so')
+  .option('--search <text>', 'beginning of a username, or of an address with its @')
+  .option('--limit <n>', 'users a page, 1 to 100', '50')
+  .option('--cursor <cursor>', 'where the page before ended')
+  .option(...JSON_OPTION)
+  .action(listUsers)
+user
+  .command('show <user>')
+  .description('show a user, by username or id')
+  .option(...JSON_OPTION)
+  .action(showUser)
+user
+  .command('set-roles <user> [roles...]')
+  .description('give a user these roles and no others')
+  .option(...JSON_OPTION)
+  .action(setRoles)
+user
+  .command('disable <user>')
+  .description('refuse a user and end their sessions')
+  .option(...JSON_OPTION)
+  .action(disableUser)
+user
+  .command('enable <user>')
+  .description('let a disabled user in again')
+  .option(...JSON_OPTION)
+  .action(enableUser)
+user
+  .command('delete <user>')
+  .description('remove a user and all that is theirs')
+  .option(...JSON_OPTION)
+  .action(deleteUser)
+user
+  .command('reset-password <user>')
+  .description('print a link with which its holder sets a new password, within half an hour')
+  .option(...JSON_OPTION)
+  .action(resetPassword)
+const session = program.command('session').description('manage sessions')
+session
+  .command('list <user>')
+  .description('list the live sessions of a user')
+  .option(...JSON_OPTION)
+  .action(listSessions)
+session
+  .command('revoke <user> [session]')
+  .description('end one session of a user, or all')
+  .option(...JSON_OPTION)
+  .action(revokeSessions)
+program
+  .command('audit')
+  .description('what was done, by whom and to whom')
+  .command('list')
+  .description('list the log, newest first, after the last 30 days of sign-ins and failures')
+  .option('--user <user>', 'as actor or subject, by username or id')
+  .option('--type <type>', 'such as authn_login_fail')
+  .option('--limit <n>', 'entries a page, 1 to 100', '50')
+  .option('--cursor <cursor>', 'where the page before ended')
+  .option(...JSON_OPTION)
+  .action(listAudit)
 
 try {
   await program.parseAsync()

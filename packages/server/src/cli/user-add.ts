@@ -3,6 +3,7 @@ import { createAuth } from '../auth.ts'
 import { emailSchema, nameSchema, usernameSchema } from '../identifiers.ts'
 import { silentLog } from '../log.ts'
 import { passwordSchema } from '../password-rules.ts'
+import { roleSchema } from '../routers/users.ts'
 import { toUserRow } from '../users.ts'
 import { loadConfig } from './config.ts'
 import { askNewPassword, print, readPasswordFromStdin, UsageError } from './output.ts'
@@ -22,7 +23,7 @@ const schema = z.strictObject({
   name: nameSchema.optional(),
   email: emailSchema.optional(),
   emailVerified: z.boolean(),
-  roles: z.array(z.string().regex(/^[a-z][a-z0-9_-]{0,63}$/, 'a role is a lower-case word')),
+  roles: z.array(roleSchema),
   password: passwordSchema.optional(),
 })
 

@@ -210,6 +210,22 @@ export function createAuditStore({ query }: SqlEngine): AuditStore {
           detail: JSON.parse(row.detail) as Record<string, unknown>,
         }))
       }),
+    count: (type, from, ms) =>
+      query(async (db) => {
+        const rows = await db
+          .selectFrom('audit')
+          .select([sql<number>`(at - ${from}) / ${ms}`.as('span'), (eb) => eb.fn.countAll<number>().as('entries')])
+          .where('type', '=', type)
+          .where('at', '>=', from)
+          .groupBy('span')
+          .execute()
+        const counts = new Map<number, number>()
+        for (const { span, entries } of rows) {
+          const index = Math.floor(span)
+          counts.set(index, (counts.get(index) ?? 0) + entries)
+        }
+        return counts
+      }),
     purge: (before, limit) =>
       query(async (db) => {
         const due = db.selectFrom('audit').select('id').where('at', '<', before).orderBy('id').limit(limit)

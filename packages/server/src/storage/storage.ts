@@ -107,6 +107,8 @@ export interface AuditStore {
   append(entry: AuditRecord): Promise<void>
   /** Newest first. */
   list(page: AuditPage): Promise<AuditRecord[]>
+  /** How many entries of a type each span of `ms` milliseconds from an instant on holds; spans without any are left out. */
+  count(type: string, from: number, ms: number): Promise<ReadonlyMap<number, number>>
   /** Removes up to `limit` entries older than an instant; answers how many. */
   purge(before: number, limit: number): Promise<number>
 }

@@ -1,0 +1,173 @@
+import { z } from 'zod'
+import { type Auth, createAuth } from '../auth.ts'
+import { AuthError } from '../errors.ts'
+import { silentLog } from '../log.ts'
+import { roleSchema } from '../routers/users.ts'
+import type { UserRecord } from '../storage/storage.ts'
+import { toUserRow, type UserRow } from '../users.ts'
+import { loadConfig } from './config.ts'
+import { print, UsageError } from './output.ts'
+
+interface Json {
+  json?: boolean
+}
+
+interface Page extends Json {
+  limit: string
+  cursor?: string
+}
+
+const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+const LEVELS = '▁▂▃▄▅▆▇█'
+const DAYS = 30
+
+export async function listUsers(options: Page & { search?: string }): Promise<void> {
+  await withAuth(async ({ users }) => {
+    const page = await users.list({ ...pageOf(options), search: options.search })
+    print(page, options, () => [...table(page.items.map(columnsOf)), ...more(page.nextCursor)])
+  })
+}
+
+export async function showUser(name: string, options: Json): Promise<void> {
+  await withUser(name, async (_auth, user) => printUser(user, options))
+}
+
+export async function setRoles(name: string, roles: string[], options: Json): Promise<void> {
+  const result = z.array(roleSchema).safeParse(roles)
+  if (!result.success) throw new UsageError(z.prettifyError(result.error))
+  await withUser(name, async ({ users }, { id }) => printUser(await users.update(id, { roles: result.data }), options))
+}
+
+export async function disableUser(name: string, options: Json): Promise<void> {
+  await withUser(name, async ({ users }, { id }) => printUser(await users.disable(id), options))
+}
+
+export async function enableUser(name: string, options: Json): Promise<void> {
+  await withUser(name, async ({ users }, { id }) => printUser(await users.enable(id), options))
+}
+
+export async function deleteUser(name: string, options: Json): Promise<void> {
+  await withUser(name, async ({ users }, { id, username }) => {
+    await users.delete(id)
+    print({ ok: true, id }, options, () => [`deleted ${username} (${id})`])
+  })
+}
+
+export async function resetPassword(name: string, options: Json): Promise<void> {
+  await withUser(name, async ({ users }, { id }) => {
+    const reset = await users.startPasswordReset(id)
+    print(reset, options, () => [reset.url])
+    process.stderr.write(`whoever has this link sets the password, once, until ${reset.expiresAt.toISOString()}\n`)
+  })
+}
+
+export async function listSessions(name: string, options: Json): Promise<void> {
+  await withUser(name, async ({ sessions }, { id }) => {
+    const list = await sessions.list(id)
+    const rows = list.map((session) => [
+      session.id,
+      session.lastSeenAt.toISOString(),
+      session.expiresAt.toISOString(),
+      session.ip ?? '-',
+      session.userAgent ?? '-',
+    ])
+    print(list, options, () => table([['id', 'last seen', 'expires', 'address', 'agent'], ...rows]))
+  })
+}
+
+export async function revokeSessions(name: string, session: string | undefined, options: Json): Promise<void> {
+  await withUser(name, async ({ sessions }, { id }) => {
+    if (session !== undefined) await sessions.revoke(id, session)
+    const revoked = session === undefined ? await sessions.revokeAll(id) : 1
+    print({ revoked }, options, () => [`ended ${revoked} ${revoked === 1 ? 'session' : 'sessions'}`])
+  })
+}
+
+export async function listAudit(options: Page & { user?: string; type?: string }): Promise<void> {
+  await withAuth(async (auth) => {
+    const userId = options.user === undefined ? undefined : (await find(auth, options.user)).id
+    const page = await auth.audit.list({ ...pageOf(options), userId, type: options.type })
+    const signIns = await auth.audit.perDay('authn_login_success', DAYS)
+    const failures = await auth.audit.perDay('authn_login_fail', DAYS)
+    const rows = page.items.map(({ at, type, actorId, subjectId, address, detail }) => [
+      at.toISOString(),
+      type,
+      actorId ?? '-',
+      subjectId ?? '-',
+      address ?? '-',
+      JSON.stringify(detail),
+    ])
+    print({ ...page, days: { signIns, failures } }, options, () => [
+      `sign-ins ${sparkline(signIns)} ${total(signIns)} in ${DAYS} days`,
+      `failures ${sparkline(failures)} ${total(failures)}`,
+      ...table([['at', 'type', 'actor', 'subject', 'address', 'detail'], ...rows]),
+      ...more(page.nextCursor),
+    ])
+  })
+}
+
+async function withAuth(act: (auth: Auth) => Promise<void>): Promise<void> {
+  const auth = createAuth({ storage: loadConfig().openStorage(), log: silentLog })
+  try {
+    await act(auth)
+  } finally {
+    await auth.close()
+  }
+}
+
+function withUser(name: string, act: (auth: Auth, user: UserRecord) => Promise<void>): Promise<void> {
+  return withAuth(async (auth) => act(auth, await find(auth, name)))
+}
+
+/** @throws `not_found`, naming what was looked for */
+async function find({ users }: Auth, name: string): Promise<UserRecord> {
+  const user = ID.test(name) ? await users.find(name) : await users.findByUsername(name)
+  if (user === null) throw new AuthError('not_found', { message: `no user has the ${ID.test(name) ? 'id' : 'username'} ${name}` })
+  return user
+}
+
+function pageOf({ limit, cursor }: Page): { limit: number; cursor: string | undefined } {
+  if (!/^\d{1,3}$/.test(limit) || Number(limit) < 1 || Number(limit) > 100) throw new UsageError(`--limit must be 1 to 100, got ${limit}`)
+  return { limit: Number(limit), cursor }
+}
+
+function printUser(record: UserRecord, options: Json): void {
+  const user = toUserRow(record)
+  print(user, options, () =>
+    Object.entries(user).map(([key, value]: [string, UserRow[keyof UserRow]]) => `${key.padEnd(14)}${shown(value)}`),
+  )
+}
+
+function shown(value: UserRow[keyof UserRow]): string {
+  if (value === null) return '-'
+  if (value instanceof Date) return value.toISOString()
+  return typeof value === 'object' ? value.join(' ') || '-' : String(value)
+}
+
+function columnsOf(user: UserRow): string[] {
+  const state = user.disabledAt === null ? '' : 'disabled'
+  return [user.username, user.id, user.email ?? '-', user.roles.join(',') || '-', user.lastLoginAt?.toISOString() ?? '-', state]
+}
+
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  )
+}
+
+function more(cursor: string | null): string[] {
+  return cursor === null ? [] : [`more with --cursor ${cursor}`]
+}
+
+function sparkline(counts: readonly number[]): string {
+  const most = Math.max(1, ...counts)
+  return counts.map((count) => (count === 0 ? ' ' : (LEVELS[Math.ceil((count / most) * LEVELS.length) - 1] ?? ''))).join('')
+}
+
+function total(counts: readonly number[]): number {
+  return counts.reduce((sum, count) => sum + count, 0)
+}

@@ -1,0 +1,88 @@
+import { expect, test } from 'vitest'
+import { cli, temporaryDirectory } from '../support/process.ts'
+import { PASSWORD } from '../support/server.ts'
+
+function inFreshDirectory() {
+  const cwd = temporaryDirectory()
+  return {
+    run: (...args: string[]) => cli(args, { cwd, input: `${PASSWORD}\n` }),
+    async json<T>(...args: string[]): Promise<T> {
+      const { code, stdout, stderr } = await cli([...args, '--json'], { cwd, input: `${PASSWORD}\n` })
+      if (code !== 0) throw new Error(stderr)
+      return JSON.parse(stdout) as T
+    },
+  }
+}
+
+interface Row {
+  id: string
+  username: string
+  roles: string[]
+  disabledAt: string | null
+}
+
+test('the operator’s day: users are listed, shown, given roles, disabled, enabled, reset and deleted from the command line', async () => {
+  const { run, json } = inFreshDirectory()
+  await json('user', 'add', 'root', '--role', 'admin', '--password-stdin')
+  const ada = await json<Row>('user', 'add', 'ada', '--password-stdin')
+  expect((await json<{ items: Row[] }>('user', 'list')).items.map(({ username }) => username)).toEqual(['ada', 'root'])
+  const page = await run('user', 'list', '--limit', '1')
+  expect(page.stdout).toMatch(/^ada .*\nmore with --cursor \S+\n$/)
+  expect((await run('user', 'list', '--cursor', page.stdout.trim().split(' ').at(-1) ?? '')).stdout).toMatch(/^root /)
+  expect((await json<{ items: Row[] }>('user', 'list', '--search', 'RO')).items).toHaveLength(1)
+  expect(await json<Row>('user', 'show', ada.id)).toMatchObject({ username: 'ada' })
+  expect((await json<Row>('user', 'set-roles', 'ADA', 'editor', 'admin')).roles).toEqual(['editor', 'admin'])
+  expect((await json<Row>('user', 'set-roles', 'ada')).roles).toEqual([])
+  expect((await json<Row>('user', 'disable', 'ada')).disabledAt).not.toBe(null)
+  expect((await run('user', 'reset-password', 'ada')).code).toBe(3)
+  expect((await json<Row>('user', 'enable', 'ada')).disabledAt).toBe(null)
+  const reset = await run('user', 'reset-password', 'ada')
+  expect([reset.code, reset.stdout]).toEqual([0, expect.stringMatching(/^https:\/\/\S+#token=[\w-]{43}\n$/)])
+  expect(reset.stderr).toContain('once')
+  expect(await json('session', 'list', 'ada')).toEqual([])
+  expect(await json('session', 'revoke', 'ada')).toEqual({ revoked: 0 })
+  expect((await run('user', 'delete', 'ada')).stdout).toBe(`deleted ada (${ada.id})\n`)
+  const log = await json<{ items: { type: string; actorId: string | null }[]; days: { signIns: number[] } }>('audit', 'list')
+  expect(log.items.map(({ type }) => type)).toEqual([
+    'user_deleted',
+    'password_reset_started',
+    'user_enabled',
+    'user_disabled',
+    'authz_change',
+    'authz_change',
+    'user_created',
+    'user_created',
+  ])
+  expect(log.days.signIns).toEqual(Array.from({ length: 30 }, () => 0))
+  expect((await run('audit', 'list', '--type', 'user_created', '--limit', '1')).stdout).toMatch(
+    /^sign-ins .*\nfailures .*\nat .*\n.*user_created.*\nmore with --cursor/,
+  )
+})
+
+test('what is not there is exit 3, what cannot be is 4, and wrong use is 2, each with what is wrong', async () => {
+  const { run, json } = inFreshDirectory()
+  await json('user', 'add', 'root', '--role', 'admin', '--password-stdin')
+  for (const args of [
+    ['user', 'show', 'nobody'],
+    ['user', 'delete', 'nobody'],
+    ['session', 'list', 'nobody'],
+    ['session', 'revoke', 'root', 'x'],
+  ]) {
+    expect((await run(...args)).code).toBe(3)
+  }
+  for (const act of ['set-roles', 'disable', 'delete']) {
+    const { code, stderr } = await run('user', act, 'root')
+    expect([code, stderr]).toEqual([4, 'trpc-login: The last administrator must stay one\n'])
+  }
+  for (const args of [
+    ['user', 'list', '--limit', '0'],
+    ['user', 'list', '--cursor', 'x'],
+    ['user', 'set-roles', 'root', 'Not A Role'],
+    ['audit', 'list', '--limit', '101'],
+    ['user', 'show'],
+  ]) {
+    const { code, stdout, stderr } = await run(...args)
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).not.toBe('')
+  }
+})
