@@ -32,7 +32,7 @@ export interface Auth<TRole extends string = string> {
   createContext(request: ContextRequest): AuthContext
   readonly users: Users & UserAdmin
   /** What was done, by whom and to whom. */
-  readonly audit: Pick<Audit, 'list' | 'perDay'>
+  readonly audit: Pick<Audit, 'list' | 'perDay' | 'entry'>
   readonly sessions: Pick<Sessions, 'revoke' | 'revokeAll' | 'list' | 'purge'>
   readonly storage: Storage
   readonly log: Log

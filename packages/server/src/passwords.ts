@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { hash, verify } from '@node-rs/argon2'
+import { readForeignHash } from './foreign-hashes.ts'
 import { canonicalPassword } from './password-rules.ts'
 import { createWorkQueue } from './work-queue.ts'
 
@@ -42,7 +43,7 @@ export function createPasswords(parameters: PasswordParameters): Passwords {
     async verify(password, stored) {
       decoy ??= hashNow(randomBytes(32).toString('base64url'))
       const against = stored ?? (await decoy)
-      const matches = await queue.run(() => verify(against, canonicalPassword(password)))
+      const matches = await queue.run(() => check(against, canonicalPassword(password)))
       return stored !== null && matches
     },
     requireCapacity: queue.requireRoom,
@@ -51,4 +52,11 @@ export function createPasswords(parameters: PasswordParameters): Passwords {
       return Number(m ?? 0) < memoryKiB || Number(t ?? 0) < iterations || Number(p ?? 0) < parallelism
     },
   }
+}
+
+/** Ours, or one that came with an import. */
+async function check(stored: string, password: string): Promise<boolean> {
+  if (PHC.test(stored)) return verify(stored, password)
+  const foreign = readForeignHash(stored)
+  return typeof foreign !== 'string' && foreign.verify(password)
 }

@@ -5,3 +5,4 @@ const inCi = process.env['CI'] !== undefined
 /** Whether a program that npm cannot bring is there. CI installs them all, so there a missing one fails its test. */
 export const hasPythonRequests = inCi || spawnSync('/usr/bin/python3', ['-c', 'import requests']).status === 0
 export const hasChromium = inCi || spawnSync('/usr/bin/chromium', ['--version']).status === 0
+export const hasWerkzeug = inCi || spawnSync('/usr/bin/python3', ['-c', 'import werkzeug']).status === 0

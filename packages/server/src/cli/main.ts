@@ -19,6 +19,7 @@ import { migrate } from './migrate.ts'
 import { EXIT, UsageError } from './output.ts'
 import { serve } from './serve.ts'
 import { addUser } from './user-add.ts'
+import { exportUsers, importUsers } from './user-import.ts'
 
 const EXIT_OF_REASON: Readonly<Partial<Record<AuthError['reason'], number>>> = {
   not_found: EXIT.notFound,
@@ -95,6 +96,18 @@ user
   .description('print a link with which its holder sets a new password, within half an hour')
   .option(...JSON_OPTION)
   .action(resetPassword)
+user
+  .command('import <file>')
+  .description('add the users of a CSV, NDJSON or htpasswd file, with the password hashes of Flask, Django and others')
+  .option('--format <format>', 'csv, ndjson or htpasswd; by default what the name ends in')
+  .option('--dry-run', 'only say what would be added')
+  .option(...JSON_OPTION)
+  .action(importUsers)
+user
+  .command('export')
+  .description('print every user as a line of JSON')
+  .option('--with-hashes', 'with password hashes, for a move to another database')
+  .action(exportUsers)
 const session = program.command('session').description('manage sessions')
 session
   .command('list <user>')

@@ -30,6 +30,20 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         await note(trx, entry)
         return true
       }),
+    createMany: (users, entry) =>
+      transaction(async (trx) => {
+        const created = new Set<string>()
+        for (const user of users) {
+          const result = await trx
+            .insertInto('users')
+            .values(fromUser(user))
+            .onConflict((conflict) => conflict.doNothing())
+            .executeTakeFirst()
+          if (result.numInsertedOrUpdatedRows === 1n) created.add(user.id)
+        }
+        if (created.size > 0) await note(trx, entry)
+        return created
+      }),
     findById: (id) => findUser('id', id),
     findByUsernameKey: (key) => findUser('username_key', key),
     findByVerifiedEmail: (email) =>

@@ -50,6 +50,8 @@ export interface UserChange {
 export interface UserStore {
   /** `false` when the username, or the verified address, is taken. */
   create(user: UserRecord, entry?: AuditRecord): Promise<boolean>
+  /** Many at once, in one transaction; answers the ids of those that were not taken. */
+  createMany(users: readonly UserRecord[], entry?: AuditRecord): Promise<ReadonlySet<string>>
   findById(id: string): Promise<UserRecord | null>
   findByUsernameKey(key: string): Promise<UserRecord | null>
   findByVerifiedEmail(email: string): Promise<UserRecord | null>
