@@ -1,8 +1,13 @@
 import { decodeCursor, encodeCursor } from './cursors.ts'
+import type { Log } from './log.ts'
 import type { AuditRecord, AuditStore } from './storage/storage.ts'
 import { newId } from './tokens.ts'
 
 const DAY_MS = 24 * 60 * 60_000
+const KEPT_MS = 365 * DAY_MS
+const PURGE_EVERY_MS = 10 * 60_000
+const PURGE_BATCH = 500
+const EXPORT_PAGE = 500
 
 /** Who does something, and from where. */
 export interface Act {
@@ -21,13 +26,21 @@ export interface AuditEntry extends Omit<AuditRecord, 'at'> {
 
 export type Audit = ReturnType<typeof createAudit>
 
-export function createAudit(deps: { store: AuditStore; now: () => number }) {
-  const { store, now } = deps
+export function createAudit(deps: { store: AuditStore; now: () => number; log: Log }) {
+  const { store, now, log } = deps
+  let purgedAt = Number.NEGATIVE_INFINITY
 
   /** An entry to be written with the change that it tells of; types are named after the OWASP logging vocabulary. */
   function entry(type: string, by: Act, subjectId: string | null, detail: Record<string, unknown> = {}): AuditRecord {
     const at = now()
+    purgeSometimes(at)
     return { id: newId(at), at, type, actorId: by.actorId, subjectId, address: by.address, detail }
+  }
+
+  function purgeSometimes(at: number): void {
+    if (at - purgedAt < PURGE_EVERY_MS) return
+    purgedAt = at
+    store.purge(at - KEPT_MS, PURGE_BATCH).catch((error: unknown) => log.error({ error: String(error) }, 'audit_purge_failed'))
   }
 
   return {
@@ -39,6 +52,15 @@ export function createAudit(deps: { store: AuditStore; now: () => number }) {
       const counts = await store.count(type, now() - days * DAY_MS + 1, DAY_MS)
       return Array.from({ length: days }, (_, day) => counts.get(day) ?? 0)
     },
+    /** All that names a user as actor or subject, newest first. */
+    async everythingOf(userId: string): Promise<AuditEntry[]> {
+      const found: AuditRecord[] = []
+      for (;;) {
+        const page = await store.list({ userId, type: null, limit: EXPORT_PAGE, before: found.at(-1)?.id ?? null })
+        found.push(...page)
+        if (page.length < EXPORT_PAGE) return found.map(toEntry)
+      }
+    },
     /** Newest first. @throws `invalid_input` for a cursor that this method did not give */
     async list(
       filter: { userId?: string | undefined; type?: string | undefined; limit?: number | undefined; cursor?: string | undefined } = {},
@@ -48,9 +70,13 @@ export function createAudit(deps: { store: AuditStore; now: () => number }) {
       const records = await store.list({ userId, type, limit, before })
       const last = records.length < limit ? undefined : records.at(-1)
       return {
-        items: records.map((record): AuditEntry => ({ ...record, at: new Date(record.at) })),
+        items: records.map(toEntry),
         nextCursor: last === undefined ? null : encodeCursor({ id: last.id }),
       }
     },
   }
+}
+
+function toEntry(record: AuditRecord): AuditEntry {
+  return { ...record, at: new Date(record.at) }
 }

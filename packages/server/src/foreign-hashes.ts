@@ -35,7 +35,7 @@ const READERS: readonly (readonly [RegExp, Reader])[] = [
     ([, digest = '', rounds = '', salt = '', hash = '']) => readPbkdf2(digest, Number(rounds), salt, Buffer.from(hash, 'hex')),
   ],
   [
-    /^scrypt:(\d{1,9}):(\d{1,3}):(\d{1,3})\$([^$]+)\$([0-9a-f]+)$/,
+    /^scrypt:(\d{1,12}):(\d{1,3}):(\d{1,3})\$([^$]+)\$([0-9a-f]+)$/,
     ([, n, r, p, salt = '', hash = '']) => readScrypt([n, r, p].map(Number), Buffer.from(salt), Buffer.from(hash, 'hex')),
   ],
   // Django.
@@ -44,7 +44,7 @@ const READERS: readonly (readonly [RegExp, Reader])[] = [
     ([, digest = '', rounds = '', salt = '', hash = '']) => readPbkdf2(digest, Number(rounds), salt, Buffer.from(hash, 'base64')),
   ],
   [
-    /^scrypt\$(\d{1,9})\$([^$]+)\$(\d{1,3})\$(\d{1,3})\$([\w+/]+={0,2})$/,
+    /^scrypt\$(\d{1,12})\$([^$]+)\$(\d{1,3})\$(\d{1,3})\$([\w+/]+={0,2})$/,
     ([, n, salt = '', r, p, hash = '']) => readScrypt([n, r, p].map(Number), Buffer.from(salt), Buffer.from(hash, 'base64')),
   ],
   // The PHC string format, as passlib writes it.

@@ -101,7 +101,11 @@ export function createRouter(deps: {
           await ctx.auth.logout()
           return OK
         }),
-      export: fresh.query(async ({ ctx }) => ({ user: ctx.user, sessions: await sessions.list(ctx.user.id, ctx.session.id) })),
+      export: fresh.query(async ({ ctx }) => ({
+        user: ctx.user,
+        sessions: await sessions.list(ctx.user.id, ctx.session.id),
+        audit: await audit.everythingOf(ctx.user.id),
+      })),
     },
   })
 }

@@ -1,3 +1,6 @@
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
 import { cli, temporaryDirectory } from '../support/process.ts'
 import { PASSWORD } from '../support/server.ts'
@@ -85,4 +88,39 @@ test('what is not there is exit 3, what cannot be is 4, and wrong use is 2, each
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).not.toBe('')
   }
+})
+
+test.each(['bash', 'zsh', 'fish'])('%s gets a completion script that names the commands', async (shell) => {
+  const { run } = inFreshDirectory()
+  const { code, stdout } = await run('completion', shell)
+  expect(code).toBe(0)
+  for (const word of ['serve', 'user', 'set-roles', 'audit']) expect(stdout).toContain(word)
+})
+
+test('bash completes commands and options with it', async () => {
+  const { run } = inFreshDirectory()
+  const { stdout } = await run('completion', 'bash')
+  const complete = (...words: string[]) =>
+    execFileSync(
+      'bash',
+      ['-c', `${stdout}\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _trpc_login; echo "\${COMPREPLY[@]}"`, 'bash', 'trpc-login', ...words],
+      {
+        encoding: 'utf8',
+      },
+    ).trim()
+  expect(complete('us')).toBe('user')
+  expect(complete('user', 'se')).toBe('set-roles')
+  expect(complete('audit', 'list', '--t')).toBe('--type')
+  expect(complete('user', 'add', 'ada', '--pass')).toBe('--password-stdin')
+  expect((await run('completion', 'tcsh')).code).toBe(2)
+})
+
+test('doctor sees that the clock was set back', async () => {
+  const cwd = temporaryDirectory()
+  await cli(['user', 'add', 'ada', '--no-password'], { cwd })
+  const db = new DatabaseSync(join(cwd, '.trpc-login/login.db'))
+  db.exec('update audit set at = at + 86400000')
+  db.close()
+  const { code, stdout } = await cli(['doctor'], { cwd })
+  expect([code, stdout]).toEqual([1, expect.stringContaining('the clock was set back')])
 })

@@ -6,6 +6,7 @@ import { type Config, loadConfig } from './config.ts'
 import { EXIT, print } from './output.ts'
 
 const SOON_MS = 14 * 86_400_000
+const CLOCK_SLACK_MS = 60_000
 
 interface Finding {
   readonly check: string
@@ -48,6 +49,15 @@ async function checkDatabase({ databaseFile, openStorage }: Config): Promise<Fin
       const pending = await storage.migrate({ dryRun: true })
       if (pending.length > 0) return { check, ok: false, detail: `the schema lacks ${pending.join(', ')}`, remedy: 'trpc-login migrate' }
       await storage.check()
+      const [latest] = await storage.audit.list({ userId: null, type: null, limit: 1, before: null })
+      if (latest !== undefined && latest.at > Date.now() + CLOCK_SLACK_MS) {
+        return {
+          check,
+          ok: false,
+          detail: `its latest entry is of ${new Date(latest.at).toISOString()}, which is to come: the clock was set back`,
+          remedy: 'set the clock; sessions and limits count by it',
+        }
+      }
       return { check, ok: true, detail: `${databaseFile} can be written, schema up to date` }
     } finally {
       await storage.close()

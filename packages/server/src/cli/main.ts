@@ -13,6 +13,7 @@ import {
   setRoles,
   showUser,
 } from './administration.ts'
+import { printCompletion } from './completion.ts'
 import { ConfigError, describeVariables } from './config.ts'
 import { doctor } from './doctor.ts'
 import { migrate } from './migrate.ts'
@@ -130,6 +131,11 @@ program
   .option('--cursor <cursor>', 'where the page before ended')
   .option(...JSON_OPTION)
   .action(listAudit)
+
+program
+  .command('completion <shell>')
+  .description('print a completion script: bash, zsh or fish')
+  .action((shell: string) => printCompletion(program, shell))
 
 try {
   await program.parseAsync()
