@@ -13,7 +13,7 @@ const SERVER_LAYERS = [
   ],
   ['ports', /^(storage\/storage|providers\/provider)\.ts$/],
   ['options', /^options\.ts$/],
-  ['domain', /^(throttle|sessions|users|user-admin|live|oauth|audit)\.ts$/],
+  ['domain', /^(attributes|throttle|sessions|users|user-admin|live|oauth|audit)\.ts$/],
   ['edge', /^(context|procedures|router)\.ts$|^routers\//],
   ['adapters', /^(storage|providers)\//],
   ['auth', /^auth\.ts$/],

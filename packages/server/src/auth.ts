@@ -1,4 +1,5 @@
 import { createClientAddress } from './address.ts'
+import { createAttributeRules } from './attributes.ts'
 import { type Audit, createAudit } from './audit.ts'
 import { type AuthContext, type ContextRequest, createRequestAuth } from './context.ts'
 import { createLiveSessions } from './live.ts'
@@ -11,7 +12,7 @@ import { createRouter } from './router.ts'
 import { createSessions, type Sessions } from './sessions.ts'
 import { failClosed } from './storage/fail-closed.ts'
 import { sqliteStorage } from './storage/sqlite.ts'
-import type { Storage } from './storage/storage.ts'
+import type { Attributes, Storage } from './storage/storage.ts'
 import { createThrottle } from './throttle.ts'
 import { createUserAdmin, type UserAdmin } from './user-admin.ts'
 import { createUsers, type Users } from './users.ts'
@@ -19,15 +20,15 @@ import { createUsers, type Users } from './users.ts'
 const DEFAULT_DATABASE = './.trpc-login/login.db'
 
 /** One application's sign-in: its router, its guards, and the same acts in process. */
-export interface Auth<TRole extends string = string> {
+export interface Auth<TRole extends string = string, TAttributes extends Attributes = Attributes> {
   /** Mount it in the application's router, by convention as `auth`. */
   readonly router: ReturnType<typeof createRouter>
   /** Lets only signed-in users through and gives the procedure `ctx.user` and `ctx.session`. @throws `not_signed_in`, `session_ended` */
-  readonly requireUser: Guard
+  readonly requireUser: Guard<TAttributes>
   /** Like `requireUser`, and the user proved a secret recently. @throws `reauthentication_required` too */
-  requireFresh(maxAgeMs?: number): Guard
+  requireFresh(maxAgeMs?: number): Guard<TAttributes>
   /** Like `requireUser`, and the user has the role. @throws `forbidden` too */
-  requireRole(role: TRole | 'admin'): Guard
+  requireRole(role: TRole | 'admin'): Guard<TAttributes>
   /** Gives an application's context its `auth`; call it from `createContext` of any HTTP adapter. */
   createContext(request: ContextRequest): AuthContext
   readonly users: Users & UserAdmin
@@ -45,7 +46,9 @@ export interface Auth<TRole extends string = string> {
  * concatenate the guards.
  * @throws TypeError naming the option that is wrong and what is allowed
  */
-export function createAuth<const TRole extends string = never>(options: AuthOptions<TRole> = {}): Auth<TRole> {
+export function createAuth<const TRole extends string = never, TAttributes extends Attributes = Attributes>(
+  options: AuthOptions<TRole, TAttributes> = {},
+): Auth<TRole, TAttributes> {
   const resolved = resolveOptions(options)
   const { now, registration } = resolved
   const log = withRequestIds(resolved.log ?? createJsonLog())
@@ -56,7 +59,8 @@ export function createAuth<const TRole extends string = never>(options: AuthOpti
   const sessions = createSessions({ store: storage.sessions, audit, now, options: resolved.session, log })
   const passwords = createPasswords(resolved.password)
   const throttle = createThrottle({ store: storage.attempts, now, limits: resolved.limits, log })
-  const people = { store: storage.users, audit, passwords, throttle, now, rules: resolved.password, log }
+  const attributes = createAttributeRules(resolved.attributes)
+  const people = { store: storage.users, audit, passwords, throttle, now, rules: resolved.password, attributes, log }
   const users = { ...createUsers(people), ...createUserAdmin({ ...people, resetUrl: resolved.resetUrl }) }
   const live = createLiveSessions({ store: storage.sessions, changes: storage.changes, sessions, now, log })
   const guards = createGuards(sessions, live)
@@ -81,6 +85,6 @@ export function createAuth<const TRole extends string = never>(options: AuthOpti
 }
 
 // The guard's own type says less than it is: our error shape and records are not for applications.
-function asGuard(guard: unknown): Guard {
-  return guard as Guard
+function asGuard<TAttributes>(guard: unknown): Guard<TAttributes> {
+  return guard as Guard<TAttributes>
 }

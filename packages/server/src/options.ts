@@ -1,13 +1,13 @@
 import { z } from 'zod'
 import type { Log } from './log.ts'
-import type { Storage } from './storage/storage.ts'
+import type { Attributes, Storage } from './storage/storage.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 const DAY_MS = 24 * HOUR_MS
 
 /** How `createAuth` behaves; every field is optional, and spans are milliseconds. */
-export interface AuthOptions<TRole extends string = string> {
+export interface AuthOptions<TRole extends string = string, TAttributes extends Attributes = Attributes> {
   /** Where users and sessions live. @default the embedded database in `./.trpc-login/login.db` */
   storage?: Storage
   session?: {
@@ -56,6 +56,8 @@ export interface AuthOptions<TRole extends string = string> {
    * requests. @default none
    */
   origins?: readonly string[]
+  /** The application's own fields of a user: types `user.attributes`, and checks it on every write. New users get what it gives for `{}`. */
+  attributes?: z.ZodType<TAttributes>
   /** Addresses or CIDRs of proxies whose `X-Forwarded-For` is believed. @default none */
   trustedProxies?: readonly string[]
   /** The clock. @default Date.now */
@@ -94,6 +96,7 @@ const schema = z.strictObject({
     .prefault({}),
   roles: z.array(z.string()).readonly().default([]),
   origins: z.array(z.string()).readonly().default([]),
+  attributes: z.custom<z.ZodType<Attributes>>((value) => value instanceof z.ZodType, 'must be a zod schema').optional(),
   trustedProxies: z.array(z.string()).readonly().default([]),
   now: z.custom<() => number>((value) => typeof value === 'function', 'must be a function').default(() => Date.now),
   log: z.custom<Log>((value) => typeof value === 'object' && value !== null, 'must be a logger').optional(),

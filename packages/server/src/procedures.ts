@@ -4,7 +4,7 @@ import type { AuthContext, AuthMeta } from './context.ts'
 import { AuthError, formatAuthError } from './errors.ts'
 import type { LiveSessions, Refusal } from './live.ts'
 import type { Live, Session, Sessions } from './sessions.ts'
-import type { SessionRecord, UserRecord } from './storage/storage.ts'
+import type { Attributes, SessionRecord, UserRecord } from './storage/storage.ts'
 import { toUser, type User } from './users.ts'
 
 /** Our own tRPC instance; an application's transformer and formatter take over where our router is mounted. */
@@ -14,10 +14,10 @@ export const t = initTRPC.context<AuthContext>().meta<AuthMeta>().create({ error
  * A guard as an application concatenates it: `t.procedure.concat(auth.requireUser)`. Its error shape is `never` so that the
  * application's own stays what it is.
  */
-export type Guard = TRPCProcedureBuilder<
+export type Guard<TAttributes = Attributes> = TRPCProcedureBuilder<
   AuthContext,
   object,
-  { user: User; session: Session },
+  { user: User<TAttributes>; session: Session },
   TRPCUnsetMarker,
   TRPCUnsetMarker,
   TRPCUnsetMarker,

@@ -1,3 +1,4 @@
+import type { AttributeRules } from './attributes.ts'
 import { type Act, type Audit, SYSTEM } from './audit.ts'
 import { decodeCursor, encodeCursor } from './cursors.ts'
 import { AuthError } from './errors.ts'
@@ -5,7 +6,7 @@ import { canonicalEmail, usernameKey } from './identifiers.ts'
 import type { Log } from './log.ts'
 import { type PasswordRules, requireStrongPassword } from './password-rules.ts'
 import type { Passwords } from './passwords.ts'
-import type { UserRecord, UserStore } from './storage/storage.ts'
+import type { Attributes, UserRecord, UserStore } from './storage/storage.ts'
 import type { Throttle } from './throttle.ts'
 import { hashToken, isToken, newToken } from './tokens.ts'
 import { toUserRow } from './users.ts'
@@ -19,6 +20,8 @@ export interface UserUpdate {
   readonly email?: string | null | undefined
   readonly emailVerified?: boolean | undefined
   readonly roles?: readonly string[] | undefined
+  /** All of them anew, checked by the schema given to `createAuth`. */
+  readonly attributes?: Attributes | undefined
 }
 
 export type UserAdmin = ReturnType<typeof createUserAdmin>
@@ -30,11 +33,12 @@ export function createUserAdmin(deps: {
   passwords: Passwords
   throttle: Throttle
   rules: PasswordRules
+  attributes: AttributeRules
   resetUrl: string
   now: () => number
   log: Log
 }) {
-  const { store, audit, passwords, throttle, rules, resetUrl, now, log } = deps
+  const { store, audit, passwords, throttle, rules, attributes, resetUrl, now, log } = deps
 
   /** @throws `not_found` */
   async function get(id: string): Promise<UserRecord> {
@@ -47,9 +51,10 @@ export function createUserAdmin(deps: {
     const { name, email, emailVerified } = change
     const roles = change.roles === undefined ? undefined : [...new Set(change.roles)]
     const emailVerifiedAt = emailVerified === undefined ? undefined : emailVerified ? now() : null
+    const parsed = change.attributes === undefined ? undefined : attributes.parse(change.attributes, true)
     const detail = { before: visible(before, change), after: { ...change, ...(roles === undefined ? {} : { roles }) } }
     const entry = audit.entry(roles === undefined ? 'user_updated' : 'authz_change', by, id, detail)
-    const after = await store.update(id, { name, email, emailVerifiedAt, roles }, entry)
+    const after = await store.update(id, { name, email, emailVerifiedAt, roles, attributes: parsed }, entry)
     if (after === 'taken') throw new AuthError('conflict', { message: 'This address is taken' })
     const user = existing(required(after))
     log.info({ userId: id, actorId: by.actorId }, entry.type)

@@ -1,15 +1,16 @@
+import type { AttributeRules } from './attributes.ts'
 import { type Act, type Audit, SYSTEM } from './audit.ts'
 import { AuthError } from './errors.ts'
 import { canonicalEmail, usernameKey } from './identifiers.ts'
 import type { Log } from './log.ts'
 import { type PasswordRules, requireStrongPassword } from './password-rules.ts'
 import type { Passwords } from './passwords.ts'
-import type { SessionRecord, UserRecord, UserStore } from './storage/storage.ts'
+import type { Attributes, SessionRecord, UserRecord, UserStore } from './storage/storage.ts'
 import type { Throttle } from './throttle.ts'
 import { hashToken, newId, newToken } from './tokens.ts'
 
 /** A user as callers see one. */
-export interface User {
+export interface User<TAttributes = Attributes> {
   readonly id: string
   readonly username: string
   readonly name: string | null
@@ -17,6 +18,8 @@ export interface User {
   readonly emailVerified: boolean
   readonly roles: readonly string[]
   readonly createdAt: Date
+  /** The application's own, where `createAuth` got a schema for them; absent for users made without. */
+  readonly attributes?: TAttributes
 }
 
 /** A user as administrators see one. */
@@ -34,6 +37,8 @@ export interface NewUser {
   readonly email?: string | undefined
   readonly emailVerified?: boolean | undefined
   readonly roles?: readonly string[] | undefined
+  /** Checked by the schema given to `createAuth`. */
+  readonly attributes?: Attributes | undefined
 }
 
 export type Users = ReturnType<typeof createUsers>
@@ -45,9 +50,10 @@ export function createUsers(deps: {
   throttle: Throttle
   now: () => number
   rules: PasswordRules
+  attributes: AttributeRules
   log: Log
 }) {
-  const { store, audit, passwords, throttle, now, rules, log } = deps
+  const { store, audit, passwords, throttle, now, rules, attributes, log } = deps
 
   /** Makes an account. @throws `conflict` when the username is taken, `weak_password` */
   async function create(input: NewUser, by: Act = SYSTEM): Promise<UserRecord> {
@@ -66,6 +72,7 @@ export function createUsers(deps: {
       createdAt: now(),
       disabledAt: null,
       lastLoginAt: null,
+      attributes: attributes.parse(input.attributes ?? {}, input.attributes !== undefined),
     }
     const { id, username, roles } = user
     if (!(await store.create(user, audit.entry('user_created', by, id, { username, roles }))))
@@ -180,6 +187,7 @@ export function toUser(record: UserRecord): User {
     emailVerified: record.emailVerifiedAt !== null,
     roles: record.roles,
     createdAt: new Date(record.createdAt),
+    ...(record.attributes === null ? {} : { attributes: record.attributes }),
   }
 }
 

@@ -1,6 +1,8 @@
+import { initTRPC } from '@trpc/server'
 import { reasonOf } from '@trpc-login/client/node'
-import { AuthError, createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
+import { type AuthContext, AuthError, createAuth, formatAuthError, silentLog, sqliteStorage, transformer } from '@trpc-login/server'
 import { expect, test } from 'vitest'
+import { z } from 'zod'
 import { MINUTE, PASSWORD, startServer } from '../support/server.ts'
 
 const reason = (call: Promise<unknown>) =>
@@ -195,4 +197,34 @@ test('roles that an application has not declared do not compile', () => {
   auth.requireRole('editor')
   // @ts-expect-error a slip of the pen
   auth.requireRole('edtior')
+})
+
+test('attributes of the application’s own are typed, checked on every write, and absent where there is no schema', async () => {
+  const auth = createAuth({
+    storage: sqliteStorage({ path: ':memory:' }),
+    log: silentLog,
+    attributes: z.strictObject({ plan: z.enum(['free', 'pro']).default('free'), seats: z.int().max(9).optional() }),
+  })
+  const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
+  const router = t.router({
+    plan: t.procedure.concat(auth.requireUser).query(({ ctx }) => {
+      const plan: 'free' | 'pro' | undefined = ctx.user.attributes?.plan
+      // @ts-expect-error the schema has no such field
+      return [plan, ctx.user.attributes?.plane]
+    }),
+  })
+  const ada = await auth.users.create({ username: 'ada' })
+  const context = auth.createContext({ req: new Request('https://localhost/'), resHeaders: new Headers() })
+  await context.auth.login(ada)
+  expect(await router.createCaller(context).plan()).toEqual(['free', undefined])
+  await auth.users.update(ada.id, { attributes: { plan: 'pro', seats: 3 } })
+  expect((await auth.users.get(ada.id)).attributes).toEqual({ plan: 'pro', seats: 3 })
+  const refused = await auth.users.update(ada.id, { attributes: { plan: 'gold', seats: 10 } }).catch((error: unknown) => error)
+  expect(refused).toMatchObject({ reason: 'invalid_input', issues: [{ path: ['attributes', 'plan'] }, { path: ['attributes', 'seats'] }] })
+  await expect(auth.users.create({ username: 'eve', attributes: { other: 1 } })).rejects.toThrow('attributes')
+  await auth.close()
+
+  await using app = await startWithAdmin()
+  expect(await app.api.auth.users.get.query({ id: app.root.id })).not.toHaveProperty('attributes')
+  expect(await reason(app.api.auth.users.update.mutate({ id: app.root.id, attributes: { plan: 'pro' } }))).toBe('invalid_input')
 })

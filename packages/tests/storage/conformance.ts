@@ -23,6 +23,7 @@ function user(fields: Partial<User> = {}): User {
     createdAt: 1_800_000_000_000,
     disabledAt: null,
     lastLoginAt: null,
+    attributes: null,
     ...fields,
   }
 }
@@ -273,7 +274,11 @@ export function storageTests(open: () => Promise<Storage & AsyncDisposable>): vo
     await storage.users.create(user({ email: 'a@example.com', emailVerifiedAt: 1 }))
     expect(await storage.users.update('u1', { name: null })).toEqual(user({ name: null, email: 'a@example.com', emailVerifiedAt: 1 }))
     expect(await storage.users.update('u1', { email: 'b@example.com' })).toMatchObject({ email: 'b@example.com', emailVerifiedAt: null })
-    expect(await storage.users.update('u1', { roles: ['x'], emailVerifiedAt: 9 })).toMatchObject({ roles: ['x'], emailVerifiedAt: 9 })
+    expect(await storage.users.update('u1', { roles: ['x'], emailVerifiedAt: 9, attributes: { plan: 'é' } })).toMatchObject({
+      roles: ['x'],
+      emailVerifiedAt: 9,
+      attributes: { plan: 'é' },
+    })
     expect(await storage.users.update('u9', { name: 'x' })).toBe(null)
     await storage.users.create(user({ id: 'u2', usernameKey: 'b', email: 'b@example.com' }))
     expect(await storage.users.update('u2', { emailVerifiedAt: 5 })).toBe('taken')

@@ -18,6 +18,7 @@ for (let i = 0; i < 50; i += 1) {
     createdAt: i,
     disabledAt: null,
     lastLoginAt: null,
+    attributes: null,
   }
   if (await storage.users.create(user))
     made += (await storage.users.setPassword(id, { epoch: 0, passwordHash: 'h', now: i, keep: null })) ? 1 : 0

@@ -138,10 +138,15 @@ function printUser(record: UserRecord, options: Json): void {
   )
 }
 
+function isList(value: unknown): value is readonly string[] {
+  return Array.isArray(value)
+}
+
 function shown(value: UserRow[keyof UserRow]): string {
   if (value === null) return '-'
   if (value instanceof Date) return value.toISOString()
-  return typeof value === 'object' ? value.join(' ') || '-' : String(value)
+  if (isList(value)) return value.join(' ') || '-'
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
 }
 
 function columnsOf(user: UserRow): string[] {

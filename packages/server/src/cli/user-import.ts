@@ -137,6 +137,7 @@ function toRecord({ row }: ImportLine, at: number): UserRecord | string {
     createdAt: at,
     disabledAt: disabled === true ? at : null,
     lastLoginAt: null,
+    attributes: null,
   }
 }
 

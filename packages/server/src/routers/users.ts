@@ -25,6 +25,7 @@ const profile = {
   email: emailSchema.optional(),
   emailVerified: z.boolean().optional(),
   roles: z.array(roleSchema).max(50, 'At most 50 roles').optional(),
+  attributes: z.record(z.string(), z.json()).optional(),
 }
 
 /** What administrators may do, at a glance: reading needs the role, changing needs a fresh session too. */

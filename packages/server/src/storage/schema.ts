@@ -23,6 +23,7 @@ export interface UserRow {
   created_at: number
   disabled_at: number | null
   last_login_at: number | null
+  attributes: string | null
 }
 
 export interface SessionRow {
@@ -85,6 +86,7 @@ export function migrations(types: ColumnTypes): Migration[] {
     migration(1, 'users and sessions', usersAndSessions(types)),
     migration(2, 'attempts', ATTEMPTS),
     migration(3, 'administration', administration(types)),
+    migration(4, 'attributes', ['alter table users add column attributes text']),
   ]
 }
 

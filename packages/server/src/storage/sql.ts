@@ -1,6 +1,6 @@
 import { type ExpressionBuilder, type Kysely, type Selectable, sql, type Transaction } from 'kysely'
 import { IS_ADMIN, type Schema, type SessionRow, type UserRow } from './schema.ts'
-import type { AttemptStore, AuditRecord, AuditStore, SessionRecord, SessionStore, UserRecord, UserStore } from './storage.ts'
+import type { AttemptStore, Attributes, AuditRecord, AuditStore, SessionRecord, SessionStore, UserRecord, UserStore } from './storage.ts'
 
 /** What the SQL stores need of an engine. */
 export interface SqlEngine {
@@ -56,13 +56,14 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
       transaction(async (trx) => {
         const before = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
         if (before === undefined) return null
-        const { name, email, emailVerifiedAt, roles } = change
+        const { name, email, emailVerifiedAt, roles, attributes } = change
         const after: UserRow = {
           ...before,
           ...(name === undefined ? {} : { name }),
           ...(email === undefined ? {} : { email, email_verified_at: null }),
           ...(emailVerifiedAt === undefined ? {} : { email_verified_at: emailVerifiedAt }),
           ...(roles === undefined ? {} : { roles: JSON.stringify(roles) }),
+          ...(attributes === undefined ? {} : { attributes: attributes === null ? null : JSON.stringify(attributes) }),
         }
         if (after.email !== null && after.email_verified_at !== null) {
           const owner = await trx
@@ -428,6 +429,7 @@ const USER_COLUMNS = [
   'created_at',
   'disabled_at',
   'last_login_at',
+  'attributes',
 ] as const satisfies (keyof UserRow)[]
 
 function liveSession(db: Kysely<Schema>, id: string, tokenHash: Uint8Array) {
@@ -487,6 +489,7 @@ function toUser(row: UserRow): UserRecord {
     createdAt: row.created_at,
     disabledAt: row.disabled_at,
     lastLoginAt: row.last_login_at,
+    attributes: row.attributes === null ? null : (JSON.parse(row.attributes) as Attributes),
   }
 }
 
@@ -508,6 +511,7 @@ function fromUser(user: UserRecord): UserRow {
     created_at: user.createdAt,
     disabled_at: user.disabledAt,
     last_login_at: user.lastLoginAt,
+    attributes: user.attributes === null ? null : JSON.stringify(user.attributes),
   }
 }
 
@@ -525,6 +529,7 @@ function joinedUser(row: SessionAndUserRow): UserRow {
     created_at: row.u_created_at,
     disabled_at: row.u_disabled_at,
     last_login_at: row.u_last_login_at,
+    attributes: row.u_attributes,
   }
 }
 

@@ -33,7 +33,11 @@ export interface UserRecord {
   readonly createdAt: number
   readonly disabledAt: number | null
   readonly lastLoginAt: number | null
+  /** The application's own, as its schema gave them; `null` where it has none. */
+  readonly attributes: Attributes | null
 }
+
+export type Attributes = Readonly<Record<string, unknown>>
 
 /** What an administrator may change; absent fields stay. */
 export interface UserChange {
@@ -41,6 +45,7 @@ export interface UserChange {
   readonly email?: string | null | undefined
   readonly emailVerifiedAt?: number | null | undefined
   readonly roles?: readonly string[] | undefined
+  readonly attributes?: Attributes | null | undefined
 }
 
 /**
