@@ -4,15 +4,11 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { Kysely, SqliteDialect } from 'kysely'
 import { AuthError } from '../errors.ts'
 import { type Migration, migrations, pendingMigrations, type Schema } from './schema.ts'
-import {
-  createAttemptStore,
-  createAuditStore,
-  createSessionStore,
-  createUserStore,
-  type SessionAndUserRow,
-  type SqlEngine,
-  sessionAndUserQuery,
-} from './sql.ts'
+import { createAttemptStore } from './sql/attempts.ts'
+import { createAuditStore } from './sql/audit.ts'
+import type { SessionAndUserRow, SqlEngine } from './sql/engine.ts'
+import { createSessionStore, sessionAndUserQuery } from './sql/sessions.ts'
+import { createUserStore } from './sql/users.ts'
 import type { Storage } from './storage.ts'
 
 // Earlier versions can lose or damage data when a checkpoint meets a restarting log ("WAL-reset bug").

@@ -1,0 +1,151 @@
+import type { ExpressionBuilder, Kysely, Transaction } from 'kysely'
+import type { Schema } from '../schema.ts'
+import type { SessionRecord, SessionStore } from '../storage.ts'
+import { note } from './audit.ts'
+import { inParts, type SessionAndUserRow, type SqlEngine } from './engine.ts'
+import { fromSession, toSession, toSessionAndUser, USER_COLUMNS } from './rows.ts'
+
+export function createSessionStore({ query, transaction, findSession }: SqlEngine): SessionStore {
+  return {
+    start: (session, { replaces, maxPerUser, entry }) =>
+      transaction(async (trx) => {
+        const user = await trx
+          .updateTable('users')
+          .set({ last_login_at: session.createdAt })
+          .where('id', '=', session.userId)
+          .where('epoch', '=', session.userEpoch)
+          .where('disabled_at', 'is', null)
+          .executeTakeFirst()
+        if (user.numUpdatedRows === 0n) return false
+        if (replaces !== null) await trx.deleteFrom('sessions').where('token_hash', '=', replaces).execute()
+        await trx.insertInto('sessions').values(fromSession(session)).execute()
+        await endBeyond(trx, session, maxPerUser)
+        await note(trx, entry)
+        return true
+      }),
+    find: async (tokenHash) => {
+      const row = await findSession(tokenHash)
+      return row === null ? null : toSessionAndUser(row)
+    },
+    findByIds: (ids) =>
+      query(async (db) => {
+        const rows = await Promise.all(inParts(ids).map((part) => sessionsAndUsers(db).where('sessions.id', 'in', part).execute()))
+        return rows.flat().map(toSessionAndUser)
+      }),
+    extend: (uses, now) =>
+      transaction(async (trx) => {
+        for (const { id, lastSeenAt, expiresAt } of uses) {
+          await trx
+            .updateTable('sessions')
+            .set({ last_seen_at: lastSeenAt, expires_at: expiresAt })
+            .where('id', '=', id)
+            .where('ended_at', 'is', null)
+            .where('expires_at', '>', now)
+            .where('last_seen_at', '<', lastSeenAt)
+            .execute()
+        }
+      }),
+    rotate: (id, { from, to, authenticatedAt }) =>
+      query(async (db) => {
+        const result = await db
+          .updateTable('sessions')
+          .set({ token_hash: to, authenticated_at: authenticatedAt })
+          .where('id', '=', id)
+          .where('token_hash', '=', from)
+          .where('ended_at', 'is', null)
+          .executeTakeFirst()
+        return result.numUpdatedRows === 1n
+      }),
+    end: (id, userId, now, entry) =>
+      transaction(async (trx) => {
+        const result = await trx
+          .updateTable('sessions')
+          .set(ended(now))
+          .where('id', '=', id)
+          .where('user_id', '=', userId)
+          .where('ended_at', 'is', null)
+          .where('expires_at', '>', now)
+          .executeTakeFirst()
+        if (result.numUpdatedRows !== 1n) return false
+        await note(trx, entry)
+        return true
+      }),
+    endAll: (userId, except, now, entry) =>
+      transaction(async (trx) => {
+        const count = await endSessions(trx, userId, except, now)
+        if (count > 0) await note(trx, entry)
+        return count
+      }),
+    list: (userId, now) =>
+      query(async (db) => {
+        const rows = await db
+          .selectFrom('sessions')
+          .selectAll()
+          .where('user_id', '=', userId)
+          .where('ended_at', 'is', null)
+          .where('expires_at', '>', now)
+          .orderBy('created_at', 'desc')
+          .orderBy('id', 'desc')
+          .execute()
+        return rows.map(toSession)
+      }),
+    purge: (expiredBefore, limit) =>
+      query(async (db) => {
+        const due = db.selectFrom('sessions').select('id').where('expires_at', '<', expiredBefore).orderBy('expires_at').limit(limit)
+        return Number((await db.deleteFrom('sessions').where('id', 'in', due).executeTakeFirst()).numDeletedRows)
+      }),
+  }
+}
+
+/** The hot read as SQL; engines prepare it once. */
+export function sessionAndUserQuery(db: Kysely<Schema>, tokenHash: Uint8Array) {
+  return sessionsAndUsers(db).where('token_hash', '=', tokenHash)
+}
+
+function sessionsAndUsers(db: Kysely<Schema>) {
+  const userColumns = USER_COLUMNS.map((column) => `users.${column} as u_${column}` as const)
+  return db
+    .selectFrom('sessions')
+    .innerJoin('users', 'users.id', 'sessions.user_id')
+    .selectAll('sessions')
+    .select(userColumns)
+    .$castTo<SessionAndUserRow>()
+}
+
+export function liveSession(db: Kysely<Schema>, id: string, tokenHash: Uint8Array) {
+  return db.selectFrom('sessions').where('id', '=', id).where('token_hash', '=', tokenHash).where('ended_at', 'is', null)
+}
+
+/** Ending brings the expiry forward too, so that one index serves the purge. */
+function ended(now: number) {
+  return (eb: ExpressionBuilder<Schema, 'sessions'>) => ({
+    ended_at: now,
+    expires_at: eb.case().when('expires_at', '>', now).then(now).else(eb.ref('expires_at')).end(),
+  })
+}
+
+export async function endSessions(db: Kysely<Schema>, userId: string, except: string | null, now: number): Promise<number> {
+  const result = await db
+    .updateTable('sessions')
+    .set(ended(now))
+    .where('user_id', '=', userId)
+    .where('ended_at', 'is', null)
+    .where('expires_at', '>', now)
+    .$if(except !== null, (update) => update.where('id', '!=', except ?? ''))
+    .executeTakeFirst()
+  return Number(result.numUpdatedRows)
+}
+
+async function endBeyond(trx: Transaction<Schema>, { userId, createdAt }: SessionRecord, maxPerUser: number): Promise<void> {
+  const live = await trx
+    .selectFrom('sessions')
+    .select('id')
+    .where('user_id', '=', userId)
+    .where('ended_at', 'is', null)
+    .where('expires_at', '>', createdAt)
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .execute()
+  const beyond = live.slice(maxPerUser).map(({ id }) => id)
+  if (beyond.length > 0) await trx.updateTable('sessions').set(ended(createdAt)).where('id', 'in', beyond).execute()
+}
