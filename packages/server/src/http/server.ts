@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { AnyRouter, inferRouterContext, TRPCError } from '@trpc/server'
 import { type CreateHTTPContextOptions, createHTTPHandler } from '@trpc/server/adapters/standalone'
+import type { TRPCRequestInfo } from '@trpc/server/http'
 import { addressBucket } from '../address.ts'
 import type { Auth } from '../auth.ts'
 import { type AuthContext, aloneViolation } from '../context.ts'
@@ -12,6 +13,8 @@ import { AuthError } from '../errors.ts'
 import { parseOrigin } from '../origin.ts'
 import { newRequestId, withRequestScope } from '../request-scope.ts'
 import { developmentTls } from './development-tls.ts'
+import { createDirectPath } from './direct.ts'
+import type { AnswerMeta, Failure } from './direct-answer.ts'
 import { MAX_BODY, refuse, refuseAtGate, VARY } from './gate.ts'
 import { rawResponse, SECURITY_HEADERS } from './headers.ts'
 import { readKeyPair, TLS_POLICY, type TlsOptions, watchKeyPair } from './tls.ts'
@@ -63,7 +66,16 @@ export interface RunningServer {
  * Serves a router over HTTPS: development certificate, origin rule, limits, security headers, health checks and graceful stop.
  * @throws TypeError when an option or the certificate is not fit for use
  */
-export async function createServer<TRouter extends AnyRouter>(options: ServerOptions<TRouter>): Promise<RunningServer> {
+export function createServer<TRouter extends AnyRouter>(options: ServerOptions<TRouter>): Promise<RunningServer> {
+  return serve(options, createDirectPath)
+}
+
+/** The same server with every request answered by tRPC's own handler: what the direct path is compared with. */
+export function createStockServer<TRouter extends AnyRouter>(options: ServerOptions<TRouter>): Promise<RunningServer> {
+  return serve(options, () => () => false)
+}
+
+async function serve<TRouter extends AnyRouter>(options: ServerOptions<TRouter>, direct: typeof createDirectPath): Promise<RunningServer> {
   const { auth, host = '127.0.0.1', port = 8443, tls = { developmentDir: DEFAULT_DIR } } = options
   const files = 'certFile' in tls ? tls : null
   const development = 'developmentDir' in tls ? await developmentTls(tls.developmentDir, host, Date.now()) : null
@@ -83,7 +95,7 @@ export async function createServer<TRouter extends AnyRouter>(options: ServerOpt
       keepAliveTimeout: 10_000,
       maxHeaderSize: 16 * 1024,
     },
-    createListener(options, state),
+    createListener(options, state, direct),
   )
   server.maxRequestsPerSocket = 1000
   server.maxConnections = 4000
@@ -126,23 +138,27 @@ export async function createServer<TRouter extends AnyRouter>(options: ServerOpt
   }
 }
 
-function createListener<TRouter extends AnyRouter>(options: ServerOptions<TRouter>, state: { draining: boolean }) {
+function createListener<TRouter extends AnyRouter>(
+  options: ServerOptions<TRouter>,
+  state: { draining: boolean },
+  direct: typeof createDirectPath,
+) {
   const { auth, router, baseUrl } = options
   const basePath = `/${(options.basePath ?? '/api/').replace(/^\/+|\/+$/g, '')}/`
   const allowedOrigins = new Set([...(options.origins ?? []), ...(baseUrl === undefined ? [] : [baseUrl])].map(parseOrigin))
-  const handle = createHTTPHandler({
+  const shared = {
     router,
     basePath,
     maxBodySize: MAX_BODY,
     maxBatchSize: MAX_BATCH,
-    createContext: async (request) => ({ ...(await options.createContext?.(request)), ...auth.createContext(request) }),
-    // A stream answers 200 whatever it carries, unless it is told otherwise before it begins.
-    responseMeta: ({ errors, info }) => ({
-      headers: metaHeaders(errors),
-      ...(info !== undefined && aloneViolation(info) !== null ? { status: 400 } : {}),
+    createContext: async (request: CreateHTTPContextOptions) => ({
+      ...(await options.createContext?.(request)),
+      ...auth.createContext(request),
     }),
-    onError: ({ error, path, ctx }) => logUnexpected(auth, error, path, ctx),
-  })
+    onError: ({ error, path, ctx }: Failure) => logUnexpected(auth, error, path, ctx),
+  }
+  const answer = direct({ ...shared, metaOf })
+  const handle = createHTTPHandler({ ...shared, responseMeta: ({ errors, info }) => toResponseMeta(metaOf(errors, info)) })
 
   return (req: IncomingMessage, res: ServerResponse): void => {
     const id = newRequestId()
@@ -152,7 +168,8 @@ function createListener<TRouter extends AnyRouter>(options: ServerOptions<TRoute
     withRequestScope({ id, plain: req.headers.accept === 'application/json', vetted: true }, () => {
       if (req.url === '/healthz') return answerHealth(res, true)
       if (req.url === '/readyz') return void answerReady(auth, res, state.draining)
-      if (!refuseAtGate(req, res, { basePath, allowedOrigins }) && !refuseLongBody(req, res)) handle(req, res)
+      if (refuseAtGate(req, res, { basePath, allowedOrigins }) || refuseLongBody(req, res)) return
+      if (!answer(req, res)) handle(req, res)
     })
   }
 }
@@ -162,12 +179,20 @@ function refuseLongBody(req: IncomingMessage, res: ServerResponse): boolean {
   return Number(req.headers['content-length'] ?? 0) > MAX_BODY && refuse(res, 413, 'invalid_input', `The body may have ${MAX_BODY} bytes`)
 }
 
-function metaHeaders(errors: readonly (TRPCError | undefined)[]): Headers {
-  // tRPC writes its own Vary over the one that is already there.
-  const headers = new Headers({ vary: VARY })
+function metaOf(errors: readonly TRPCError[], info: TRPCRequestInfo | undefined): AnswerMeta {
   const seconds = errors.flatMap((error) => (error instanceof AuthError && error.retryAfter !== undefined ? [error.retryAfter] : []))
-  if (seconds.length > 0) headers.set('retry-after', String(Math.max(...seconds)))
-  return headers
+  return {
+    // tRPC writes its own Vary over the one that is already there.
+    vary: VARY,
+    ...(seconds.length > 0 ? { retryAfter: String(Math.max(...seconds)) } : {}),
+    // A stream answers 200 whatever it carries, unless it is told otherwise before it begins.
+    ...(info !== undefined && aloneViolation(info) !== null ? { status: 400 } : {}),
+  }
+}
+
+function toResponseMeta({ vary, retryAfter, status }: AnswerMeta) {
+  const headers = new Headers({ vary, ...(retryAfter === undefined ? {} : { 'retry-after': retryAfter }) })
+  return { headers, ...(status === undefined ? {} : { status }) }
 }
 
 /** What the caller is not told goes to the log, under the same request id. */
