@@ -67,15 +67,14 @@ export interface RunningServer {
  * @throws TypeError when an option or the certificate is not fit for use
  */
 export function createServer<TRouter extends AnyRouter>(options: ServerOptions<TRouter>): Promise<RunningServer> {
-  return serve(options, createDirectPath)
+  return createServerWith(createDirectPath, options)
 }
 
-/** The same server with every request answered by tRPC's own handler: what the direct path is compared with. */
-export function createStockServer<TRouter extends AnyRouter>(options: ServerOptions<TRouter>): Promise<RunningServer> {
-  return serve(options, () => () => false)
-}
-
-async function serve<TRouter extends AnyRouter>(options: ServerOptions<TRouter>, direct: typeof createDirectPath): Promise<RunningServer> {
+/** The server with another direct path, or with one that takes nothing: how it is compared with tRPC's own handler. */
+export async function createServerWith<TRouter extends AnyRouter>(
+  direct: typeof createDirectPath,
+  options: ServerOptions<TRouter>,
+): Promise<RunningServer> {
   const { auth, host = '127.0.0.1', port = 8443, tls = { developmentDir: DEFAULT_DIR } } = options
   const files = 'certFile' in tls ? tls : null
   const development = 'developmentDir' in tls ? await developmentTls(tls.developmentDir, host, Date.now()) : null
