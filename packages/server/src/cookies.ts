@@ -9,7 +9,7 @@ export const SESSION_COOKIE = '__Host-session'
  * and a name that comes twice counts as none: lenient readers are how the prefix gets bypassed.
  */
 export function readSessionToken(header: string | null | undefined): string | null {
-  if (header === null || header === undefined) return null
+  if (header === null || header === undefined || !header.includes(SESSION_COOKIE)) return null
   const values: string[] = []
   for (const pair of header.split(';')) {
     const equals = pair.indexOf('=')

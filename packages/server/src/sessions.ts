@@ -112,8 +112,10 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
       if (uses.size === 0) return
       const batch = [...uses.values()]
       uses.clear()
+      // Judged by the time of the use, for which the session was live, not by that of the write.
+      const usedAt = Math.min(...batch.map(({ lastSeenAt }) => lastSeenAt))
       // The caller was answered long ago, and the next use tries again.
-      await store.extend(batch, now()).catch((error: unknown) => log.error({ error: String(error) }, 'session_extend_failed'))
+      await store.extend(batch, usedAt).catch((error: unknown) => log.error({ error: String(error) }, 'session_extend_failed'))
     })
     return flushing
   }

@@ -99,9 +99,8 @@ export async function createServerWith<TRouter extends AnyRouter>(
   server.maxRequestsPerSocket = 1000
   server.maxConnections = 4000
   const sockets = trackSockets(server, options.maxConnectionsPerAddress ?? MAX_PER_ADDRESS)
-  const answers = trackAnswers(server)
   // What was under way when the stop began leaves its connection idle, and open.
-  server.on('request', (_req, res: ServerResponse) => res.once('close', () => state.draining && server.closeIdleConnections()))
+  const answers = trackAnswers(server, () => state.draining && server.closeIdleConnections())
   server.on('clientError', answerUnparsable)
   server.on('tlsClientError', (_error, socket) => socket.destroy())
 
@@ -168,7 +167,10 @@ function createListener<TRouter extends AnyRouter>(
       if (req.url === '/healthz') return answerHealth(res, true)
       if (req.url === '/readyz') return void answerReady(auth, res, state.draining)
       if (refuseAtGate(req, res, { basePath, allowedOrigins }) || refuseLongBody(req, res)) return
-      if (!answer(req, res)) handle(req, res)
+      if (answer(req, res)) return
+      // tRPC aborts a procedure's signal when the caller leaves, but not when a guard ends the stream: the procedure would wait on.
+      res.once('finish', () => isEventStream(res) && req.emit('aborted'))
+      handle(req, res)
     })
   }
 }
@@ -259,13 +261,14 @@ function trackSockets(server: Server, maxPerAddress: number): Set<Socket> {
   return sockets
 }
 
-function trackAnswers(server: Server): Set<ServerResponse> {
+function trackAnswers(server: Server, onClose: () => void): Set<ServerResponse> {
   const answers = new Set<ServerResponse>()
-  server.on('request', (req: IncomingMessage, res: ServerResponse) => {
+  server.on('request', (_req, res: ServerResponse) => {
     answers.add(res)
-    // tRPC aborts a procedure's signal when the caller leaves, but not when a guard ends the stream: the procedure would wait on.
-    res.once('finish', () => isEventStream(res) && req.emit('aborted'))
-    res.once('close', () => answers.delete(res))
+    res.once('close', () => {
+      answers.delete(res)
+      onClose()
+    })
   })
   return answers
 }
