@@ -15,6 +15,8 @@ import type { Storage } from './storage.ts'
 // Earlier versions can lose or damage data when a checkpoint meets a restarting log ("WAL-reset bug").
 const SQLITE_FLOOR = [3, 51, 3] as const
 const MEMORY = ':memory:'
+// The most that SQLite as Node builds it maps; beyond, it reads page by page.
+const MAPPED_BYTES = 0x7fff0000
 
 /** Where the embedded database lives. */
 export interface SqliteOptions {
@@ -58,6 +60,8 @@ function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Stor
   const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: asKyselyDatabase(writer) }) })
   // Its own connection, so that the hot read neither waits for a transaction of ours nor sees one half done.
   const reader = path === MEMORY ? null : open(path)
+  // Read where the system holds it, without a copy by a system call for each page.
+  reader?.exec(`pragma mmap_size = ${MAPPED_BYTES}`)
   let prepared: StatementSync | null = null
   let version: StatementSync | null = null
   let closed = false
