@@ -7,7 +7,9 @@ import { type Migration, migrations, pendingMigrations, type Schema } from './sc
 import { createAttemptStore } from './sql/attempts.ts'
 import { createAuditStore } from './sql/audit.ts'
 import type { SessionAndUserRow, SqlEngine } from './sql/engine.ts'
+import { createIdentityStore } from './sql/identities.ts'
 import { createSessionStore, sessionAndUserQuery } from './sql/sessions.ts'
+import { createTransactionStore } from './sql/transactions.ts'
 import { createUserStore } from './sql/users.ts'
 import type { Storage } from './storage.ts'
 
@@ -40,6 +42,8 @@ export function sqliteStorage(options: SqliteOptions): Storage {
     sessions: createSessionStore(engine),
     attempts: createAttemptStore(engine),
     audit: createAuditStore(engine),
+    identities: createIdentityStore(engine),
+    transactions: createTransactionStore(engine),
     migrate: async ({ dryRun = false } = {}) => applyMigrations(writer, dryRun),
     check: () =>
       engine.transaction(async (trx) => {
