@@ -4,7 +4,7 @@ import { ConfigError, loadConfig } from '@trpc-login/server/config'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createClientAddress } from '../../server/src/address.ts'
-import { clearedSessionCookie, readSessionToken, sessionCookie } from '../../server/src/cookies.ts'
+import { clearedSessionCookie, readToken, SESSION_COOKIE, sessionCookie } from '../../server/src/cookies.ts'
 import { canonicalEmail, usernameKey, usernameSchema } from '../../server/src/identifiers.ts'
 import { isAllowedOrigin, parseOrigin } from '../../server/src/origin.ts'
 import { hashToken, isToken, newId, newToken } from '../../server/src/tokens.ts'
@@ -28,9 +28,9 @@ describe('cookies', () => {
   test('what is written is read back, among others too', () => {
     const token = newToken()
     const pair = sessionCookie(token, null).split(';', 1)[0] ?? ''
-    expect(readSessionToken(pair)).toBe(token)
-    expect(readSessionToken(`a=b; ${pair};c=d`)).toBe(token)
-    expect(readSessionToken(clearedSessionCookie().split(';', 1)[0])).toBe(null)
+    expect(readToken(pair, SESSION_COOKIE)).toBe(token)
+    expect(readToken(`a=b; ${pair};c=d`, SESSION_COOKIE)).toBe(token)
+    expect(readToken(clearedSessionCookie().split(';', 1)[0], SESSION_COOKIE)).toBe(null)
   })
 
   test('SS-6: no header makes the reader throw or accept anything but one well-formed value', () => {
@@ -38,12 +38,12 @@ describe('cookies', () => {
       fc.property(
         fc.array(fc.oneof(fc.string(), fc.constant('__Host-session='), fc.constant(`__Host-session=${'A'.repeat(43)}`))),
         (parts) => {
-          const token = readSessionToken(parts.join('; '))
+          const token = readToken(parts.join('; '), SESSION_COOKIE)
           expect(token === null || isToken(token)).toBe(true)
         },
       ),
     )
-    expect(readSessionToken(undefined)).toBe(null)
+    expect(readToken(undefined, SESSION_COOKIE)).toBe(null)
   })
 })
 
