@@ -22,8 +22,9 @@ export const goToProvider: GoToProvider = async ({ begin, finish }, { open = pri
   try {
     const { url } = await begin({ loopbackPort: (server.address() as AddressInfo).port })
     const answer = nextAnswer(server, new URL(url).searchParams.get('state'), signal)
-    await open(url)
-    const { parameters, reply } = await answer
+    // Opening may take until the page is there, and the page waits for us.
+    const opened = (async () => open(url))()
+    const { parameters, reply } = await Promise.race([answer, opened.then(() => answer)])
     return await finish(parameters).then(
       (signedIn) => {
         reply(200, 'You are signed in. You can close this window.')

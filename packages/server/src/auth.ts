@@ -85,7 +85,7 @@ export function createAuth<const TRole extends string = never, TAttributes exten
       return baseUrl
     },
   })
-  const completeSignIn = createCompleteSignIn({ oauth, sessions })
+  const completeSignIn = createCompleteSignIn({ oauth, sessions, appUrl: resolved.appUrl ?? '' })
   const live = createLiveSessions({ store: storage.sessions, identities, changes: storage.changes, sessions, now, log })
   const guards = createGuards(sessions, live)
 

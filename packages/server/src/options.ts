@@ -44,6 +44,8 @@ export interface AuthOptions<TRole extends string = string, TAttributes extends 
   providers?: readonly Provider[]
   /** The public origin, to which providers send people back. @default what `createServer` says, the listening address at last */
   baseUrl?: string
+  /** The origin of the application's pages, where it is another one: sign-ins with providers come back to a path of it. @default `baseUrl` */
+  appUrl?: string
   /** The page of yours to which a link for setting a new password leads; it gets `#token=...`. @default 'https://localhost:8443/reset-password' */
   resetUrl?: string
   /** What one address (IPv4, or IPv6 /64) may do; accounts have limits of their own. Raise them where many people share one address. */
@@ -115,6 +117,7 @@ const schema = z.strictObject({
     .readonly()
     .default([]),
   baseUrl: z.string().transform(asOrigin).optional(),
+  appUrl: z.string().transform(asOrigin).optional(),
   resetUrl: z.url({ protocol: /^https$/, error: 'must be an https URL' }).default('https://localhost:8443/reset-password'),
   limits: z
     .strictObject({ failuresPerAddress: span.default(20), callsPerAddress: span.default(60), signUpsPerAddress: span.default(5) })

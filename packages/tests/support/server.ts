@@ -86,7 +86,7 @@ export interface TestServerOptions extends Omit<AuthOptions, 'storage' | 'now'> 
   /** An existing directory, kept afterwards. */
   dir?: string
   wrapStorage?: (storage: Storage) => Storage
-  server?: Partial<Pick<ServerOptions<AppRouter>, 'origins' | 'baseUrl' | 'basePath' | 'maxConnectionsPerAddress'>>
+  server?: Partial<Pick<ServerOptions<AppRouter>, 'port' | 'origins' | 'baseUrl' | 'basePath' | 'maxConnectionsPerAddress'>>
 }
 
 export interface LogLine {

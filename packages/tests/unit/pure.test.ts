@@ -7,7 +7,77 @@ import { createClientAddress } from '../../server/src/address.ts'
 import { clearedSessionCookie, readToken, SESSION_COOKIE, sessionCookie } from '../../server/src/cookies.ts'
 import { canonicalEmail, usernameKey, usernameSchema } from '../../server/src/identifiers.ts'
 import { isAllowedOrigin, parseOrigin } from '../../server/src/origin.ts'
+import { safeReturnTo } from '../../server/src/return-to.ts'
 import { hashToken, isToken, newId, newToken } from '../../server/src/tokens.ts'
+
+describe('where to go after a sign-in', () => {
+  test.each(['/', '/a', '/a/b?c=d&e=%20f#g', '/ünï', '/a..b', '/.well-known/x'])('OA-8: %s is a path of our own', (path) => {
+    const { pathname, search, hash } = new URL(path, 'https://x')
+    expect(safeReturnTo(path)).toBe(`${pathname}${search}${hash}`)
+  })
+
+  test.each([
+    undefined,
+    '',
+    'a',
+    '//evil.example',
+    '///evil.example',
+    '/\\evil.example',
+    '\\\\evil.example',
+    '/\t/evil.example',
+    '/\n/evil.example',
+    '\t//evil.example',
+    ' //evil.example',
+    '/..//evil.example',
+    '/%2fevil.example',
+    '/%5Cevil.example',
+    '/%0d%0aLocation:x',
+    '/@evil.example',
+    'https://evil.example',
+    'https:evil.example',
+    'javascript:alert(1)',
+    '/a\u{202e}b',
+    `/${'a'.repeat(2000)}`,
+  ])('OA-8: %j is not, and becomes /', (path) => {
+    expect(safeReturnTo(path)).toBe('/')
+  })
+
+  test('OA-8: whatever is given, a browser stays at our origin', () => {
+    const piece = fc.constantFrom(
+      '/',
+      '\\',
+      '.',
+      '..',
+      '@',
+      ':',
+      '%2f',
+      '%5c',
+      '%09',
+      '\t',
+      '\n',
+      ' ',
+      '?',
+      '#',
+      'evil.example',
+      'https:',
+      'a',
+      '\u3002',
+      '／',
+    )
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.array(piece).map((parts) => `/${parts.join('')}`),
+          fc.string(),
+        ),
+        (text) => {
+          expect(new URL(safeReturnTo(text), 'https://own.example/oauth/x/callback').origin).toBe('https://own.example')
+        },
+      ),
+      { numRuns: 5000 },
+    )
+  })
+})
 
 describe('tokens', () => {
   test('SS-1: tokens are 43 base64url characters and never repeat', () => {

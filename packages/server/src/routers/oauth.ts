@@ -18,11 +18,12 @@ export type CompleteSignIn = (
   parameters: URLSearchParams,
 ) => Promise<{ signedIn: SignedIn; returnTo: string }>
 
-export function createCompleteSignIn({ oauth, sessions }: { oauth: OAuth; sessions: Sessions }): CompleteSignIn {
+export function createCompleteSignIn(deps: { oauth: OAuth; sessions: Sessions; appUrl: string }): CompleteSignIn {
+  const { oauth, sessions, appUrl } = deps
   return async (auth, provider, parameters) => {
     const asker = { binding: auth.findSignInBinding(), live: await auth.findLive(), address: auth.address }
     const outcome = await oauth.finish(provider, parameters, asker)
-    const { returnTo } = outcome
+    const returnTo = `${appUrl}${outcome.returnTo}`
     if (outcome.kind === 'signed_in')
       return { signedIn: await auth.login(outcome.user, { remember: outcome.remember, provider }), returnTo }
     const { user, session } = outcome.live
