@@ -1,7 +1,7 @@
 import { endable } from './endable.ts'
 import { AuthError } from './errors.ts'
-import type { Log } from './log.ts'
 import type { Identities } from './identities.ts'
+import type { Log } from './log.ts'
 import type { Live, Sessions } from './sessions.ts'
 import type { SessionStore } from './storage/storage.ts'
 import { toUser } from './users.ts'

@@ -187,6 +187,8 @@ describe('the transaction', () => {
   })
 })
 
+const signedByUnknownKey = (claims: Claims) => signJwt(claims, { alg: 'RS256', kid: 'unknown' })
+
 /** A provider whose one endpoint answers so, and a server of its own for it. */
 async function withEndpoint(path: string, endpoint: Parameters<TestProvider['endpoints']['set']>[1]) {
   const provider = await startTestProvider()
@@ -276,10 +278,9 @@ describe('a provider that is down or hostile', () => {
 
   test('OA-9: unknown keys do not make the server ask for the keys again and again', async () => {
     await using set = await withEndpoint('/nothing', () => {})
-    const unknown = (claims: Claims) => signJwt(claims, { alg: 'RS256', kid: 'unknown' })
     for (let i = 0; i < 5; i += 1) {
       const agent = createAgent(set.own)
-      await agent.comeBack('idp', set.provider.approve(await agent.begin({ provider: 'idp' }), {}, unknown))
+      await agent.comeBack('idp', set.provider.approve(await agent.begin({ provider: 'idp' }), {}, signedByUnknownKey))
     }
     expect(set.provider.seen.filter((path) => path === '/jwks').length).toBeLessThanOrEqual(2)
     expect(set.provider.seen.filter((path) => path === DISCOVERY)).toHaveLength(1)

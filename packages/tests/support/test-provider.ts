@@ -12,6 +12,7 @@ export type Claims = Record<string, unknown>
 type Endpoint = (req: IncomingMessage, res: ServerResponse) => unknown
 
 const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+export const PUBLIC_JWK = { ...publicKey.export({ format: 'jwk' }), kid: 'k1', use: 'sig', alg: 'RS256' }
 const encode = (value: unknown) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
 
 /** Lets this process trust a development authority, as an operator would with `NODE_EXTRA_CA_CERTS`. */
@@ -57,7 +58,7 @@ export async function startTestProvider() {
     seen.push(path)
     const own: Record<string, Endpoint> = {
       '/.well-known/openid-configuration': (_req, answer) => json(answer, metadata()),
-      '/jwks': (_req, answer) => json(answer, { keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'k1', use: 'sig', alg: 'RS256' }] }),
+      '/jwks': (_req, answer) => json(answer, { keys: [PUBLIC_JWK] }),
       '/userinfo': (request, answer) => json(answer, { sub: subjects.get(request.headers.authorization ?? ''), ...userinfo }),
       '/token': async (request, answer) => {
         let text = ''

@@ -242,11 +242,26 @@ describe('options', () => {
   })
 })
 
+const APPLE_WITHOUT_KEY = '[{"provider":"apple","clientId":"a","teamId":"t","keyId":"k","privateKey":"p"}]'
+
 describe('configuration', () => {
+  test('providers are made from a JSON list, each with what it needs', () => {
+    const list = [
+      ...['google', 'github', 'kakao', 'naver', 'line'].map((provider) => ({ provider, clientId: 'a', clientSecret: 'b' })),
+      { provider: 'microsoft', clientId: 'a', clientSecret: 'b', tenant: 't', registration: 'open' },
+      { provider: 'oidc', id: 'company', name: 'Company', issuer: 'https://login.example.com', clientId: 'a', clientSecret: 'b' },
+    ]
+    const { providers } = loadConfig({ TRPC_LOGIN_PROVIDERS: JSON.stringify(list) }).auth
+    expect(providers.map(({ id }) => id)).toEqual(['google', 'github', 'kakao', 'naver', 'line', 'microsoft', 'company'])
+    expect(providers.map(({ registration }) => registration).filter((value) => value !== null)).toEqual(['open'])
+    expect(() => createAuth({ storage: sqliteStorage({ path: ':memory:' }), providers: [...providers, ...providers] })).toThrow(
+      'ids that differ',
+    )
+  })
+
   test('defaults stand where nothing is set', () => {
     expect(loadConfig({ OTHER: 'x' })).toMatchObject({
-      registration: 'closed',
-      trustedProxies: [],
+      auth: { registration: 'closed', trustedProxies: [], providers: [] },
       server: { host: '127.0.0.1', port: 8443, origins: [] },
     })
   })
@@ -261,6 +276,12 @@ describe('configuration', () => {
     [{ TRPC_LOGIN_TLS_CERT: 'a.pem' }, 'TRPC_LOGIN_TLS_KEY must be set together with TRPC_LOGIN_TLS_CERT'],
     [{ TRPC_LOGIN_BASE_URL: 'http://a.example' }, 'TRPC_LOGIN_BASE_URL must be an https origin'],
     [{ TRPC_LOGIN_DATABASE_URL: 'mysql://x' }, 'TRPC_LOGIN_DATABASE_URL must be sqlite:PATH'],
+    [{ TRPC_LOGIN_PROVIDERS: '[{"provider":"x"' }, 'TRPC_LOGIN_PROVIDERS must be valid JSON'],
+    [{ TRPC_LOGIN_PROVIDERS: '{}' }, 'TRPC_LOGIN_PROVIDERS must be a JSON list'],
+    [{ TRPC_LOGIN_PROVIDERS: '[{"provider":"facebook"}]' }, 'TRPC_LOGIN_PROVIDERS [0].provider: must be google, github, microsoft'],
+    [{ TRPC_LOGIN_PROVIDERS: '[{"provider":"google","clientId":"a"}]' }, 'TRPC_LOGIN_PROVIDERS [0].clientSecret: must be a string'],
+    [{ TRPC_LOGIN_PROVIDERS: APPLE_WITHOUT_KEY }, 'TRPC_LOGIN_PROVIDERS apple: privateKey must be the text of the .p8 file'],
+    [{ TRPC_LOGIN_APP_URL: 'app.example.com' }, 'TRPC_LOGIN_APP_URL must be an https origin'],
     [{ TRPC_LOGIN_PORT_FILE: '/does/not/exist' }, 'TRPC_LOGIN_PORT_FILE names a file that cannot be read'],
     [{ TRPC_LOGIN_PORT: '1', TRPC_LOGIN_PORT_FILE: 'x' }, 'TRPC_LOGIN_PORT and TRPC_LOGIN_PORT_FILE are both set'],
   ])('%j is refused and named', (env, message) => {

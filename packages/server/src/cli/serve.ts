@@ -9,10 +9,10 @@ import { loadConfig } from './config.ts'
 
 /** Serves the auth router alone, until a signal ends it. */
 export async function serve(): Promise<void> {
-  const { registration, trustedProxies, server, openStorage } = loadConfig()
-  const auth = createAuth({ storage: openStorage(), registration, trustedProxies })
+  const { auth: options, server, openStorage } = loadConfig()
+  const auth = createAuth({ storage: openStorage(), ...options })
   // A proxy's address is that of every caller, and its own limits stand in front.
-  const behindProxy = trustedProxies.length > 0 ? { maxConnectionsPerAddress: 4000 } : {}
+  const behindProxy = options.trustedProxies.length > 0 ? { maxConnectionsPerAddress: 4000 } : {}
   const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
   await runUntilStopped(await createServer({ auth, router: t.router({ auth: auth.router }), ...server, ...behindProxy }))
 }

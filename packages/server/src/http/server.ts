@@ -11,10 +11,10 @@ import { type AuthContext, aloneViolation } from '../context.ts'
 import { AuthError } from '../errors.ts'
 import { parseOrigin } from '../origin.ts'
 import { newRequestId, withRequestScope } from '../request-scope.ts'
-import { createOAuthRoutes } from './oauth-routes.ts'
 import { developmentTls } from './development-tls.ts'
 import { MAX_BODY, refuse, refuseAtGate, VARY } from './gate.ts'
 import { rawResponse, SECURITY_HEADERS } from './headers.ts'
+import { createOAuthRoutes } from './oauth-routes.ts'
 import { readKeyPair, TLS_POLICY, type TlsOptions, watchKeyPair } from './tls.ts'
 
 const MAX_BATCH = 10
