@@ -78,6 +78,28 @@ describe('the transaction', () => {
     expect(other.seen).not.toContain('/token')
   })
 
+  test('OA-3: a mix-up is refused also where no provider says which one it is', async () => {
+    await using first = await startTestProvider()
+    await using second = await startTestProvider()
+    for (const { endpoints, metadata } of [first, second]) {
+      const { authorization_response_iss_parameter_supported: _says, ...silent } = metadata()
+      endpoints.set('/.well-known/openid-configuration', (_req, res) => json(res, silent))
+    }
+    const credentials = { clientId: 'app', clientSecret: 'secret' }
+    await using own = await startServer({
+      registration: 'open',
+      providers: [
+        oidc({ id: 'first', name: 'First', issuer: first.issuer, ...credentials }),
+        oidc({ id: 'second', name: 'Second', issuer: second.issuer, ...credentials }),
+      ],
+    })
+    const agent = createAgent(own)
+    const parameters = first.approve(await agent.begin({ provider: 'first' }))
+    parameters.delete('iss')
+    expect((await agent.comeBack('second', parameters)).status).toBe(400)
+    expect(second.seen).not.toContain('/token')
+  })
+
   test('OA-3: an answer that names another issuer, or none where the provider always does, is refused before its code is spent', async () => {
     for (const iss of [other.issuer, null]) {
       const agent = createAgent(server)
@@ -207,11 +229,15 @@ async function withEndpoint(path: string, endpoint: Parameters<TestProvider['end
   }
 }
 
+// What a megabyte may become while it sits in the buffers of two sockets.
+const MOST_IN_FLIGHT = 32 * 1024 * 1024
+let sent = 0
 const ENDLESS: Parameters<TestProvider['endpoints']['set']>[1] = (_req, res) => {
   res.writeHead(200, { 'content-type': 'application/json' })
   const chunk = Buffer.alloc(64 * 1024, ' ')
   const more = () => {
-    while (!res.destroyed && res.write(chunk));
+    do sent += chunk.length
+    while (!res.destroyed && res.write(chunk))
   }
   res.on('drain', more)
   more()
@@ -221,14 +247,17 @@ describe('a provider that is down or hostile', () => {
   const DISCOVERY = '/.well-known/openid-configuration'
   test.each<[string, string, Parameters<TestProvider['endpoints']['set']>[1]]>([
     ['fails', DISCOVERY, (_req, res) => json(res, {}, 500)],
-    ['redirects', DISCOVERY, (_req, res) => res.writeHead(302, { location: 'https://127.0.0.1:1/' }).end()],
+    ['redirects', DISCOVERY, (req, res) => res.writeHead(302, { location: `${other.issuer}${req.url}` }).end()],
     ['answers without end', DISCOVERY, ENDLESS],
     ['hangs up', DISCOVERY, (req) => req.socket.destroy()],
   ])('OA-9: one whose discovery %s makes begin 503, and signing in with a password goes on', async (_what, path, endpoint) => {
+    const [sentBefore, before] = [sent, [...other.seen]]
     await using set = await withEndpoint(path, endpoint)
     const { status, body } = await createAgent(set.own).post('auth.oauth.begin', { provider: 'idp' })
     expect([status, body.error?.data.reason]).toEqual([503, 'unavailable'])
     expect(body.error?.message).toContain('IdP cannot be reached')
+    expect(other.seen).toEqual(before)
+    expect(sent - sentBefore).toBeLessThan(MOST_IN_FLIGHT)
     await set.own.signIn()
     set.provider.endpoints.clear()
     expect((await createAgent(set.own).post('auth.oauth.begin', { provider: 'idp' })).status).toBe(200)
@@ -246,7 +275,7 @@ describe('a provider that is down or hostile', () => {
 
   test.each<[string, string, Parameters<TestProvider['endpoints']['set']>[1], number]>([
     ['answers without end', '/token', ENDLESS, 503],
-    ['redirects', '/token', (_req, res) => res.writeHead(307, { location: 'https://127.0.0.1:1/' }).end(), 503],
+    ['redirects', '/token', (req, res) => res.writeHead(307, { location: `${other.issuer}${req.url}` }).end(), 503],
     ['fails', '/token', (_req, res) => json(res, {}, 502), 503],
     ['answers no JSON', '/token', (_req, res) => res.writeHead(200, { 'content-type': 'text/html' }).end('<html>'), 400],
     ['answers without an ID token', '/token', (_req, res) => json(res, { access_token: 'a', token_type: 'Bearer' }), 400],
@@ -254,9 +283,12 @@ describe('a provider that is down or hostile', () => {
     ['has no keys', '/jwks', (_req, res) => json(res, { keys: [] }), 400],
     ['tells of another person', '/userinfo', (_req, res) => json(res, { sub: 'somebody else', email: 'x@example.com' }), 400],
   ])('OA-9: one that %s at %s ends the sign-in with a clear error and no session', async (_what, path, endpoint, status) => {
+    const [sentBefore, before] = [sent, [...other.seen]]
     await using set = await withEndpoint(path, endpoint)
     const agent = createAgent(set.own)
     const answer = await agent.comeBack('idp', set.provider.approve(await agent.begin({ provider: 'idp' })))
+    expect(other.seen).toEqual(before)
+    expect(sent - sentBefore).toBeLessThan(MOST_IN_FLIGHT)
     expect([answer.status, answer.error?.data.reason, await agent.me()]).toEqual([
       status,
       status === 503 ? 'unavailable' : 'sign_in_failed',
