@@ -13,6 +13,7 @@ export function failClosed(storage: Storage): Storage {
     attempts: guarded(storage.attempts),
     audit: guarded(storage.audit),
     migrate: (options) => whole.migrate(options),
+    schema: () => whole.schema(),
     check: () => whole.check(),
     changes: () => whole.changes(),
     close: () => whole.close(),

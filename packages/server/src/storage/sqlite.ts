@@ -3,17 +3,18 @@ import { dirname, resolve } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { Kysely, SqliteDialect } from 'kysely'
 import { AuthError } from '../errors.ts'
-import { type Migration, migrations, pendingMigrations, type Schema } from './schema.ts'
+import { compareSchema, type Migration, migrations, requireNotNewer, type Schema } from './schema.ts'
 import { createAttemptStore } from './sql/attempts.ts'
 import { createAuditStore } from './sql/audit.ts'
 import type { SessionAndUserRow, SqlEngine } from './sql/engine.ts'
 import { createSessionStore, sessionAndUserQuery } from './sql/sessions.ts'
 import { createUserStore } from './sql/users.ts'
-import type { Storage } from './storage.ts'
+import type { SchemaState, Storage } from './storage.ts'
 
 // Earlier versions can lose or damage data when a checkpoint meets a restarting log ("WAL-reset bug").
 const SQLITE_FLOOR = [3, 51, 3] as const
 const MEMORY = ':memory:'
+const KNOWN = migrations({ bytes: 'blob', key: 'text' })
 
 /** Where the embedded database lives. */
 export interface SqliteOptions {
@@ -41,6 +42,7 @@ export function sqliteStorage(options: SqliteOptions): Storage {
     attempts: createAttemptStore(engine),
     audit: createAuditStore(engine),
     migrate: async ({ dryRun = false } = {}) => applyMigrations(writer, dryRun),
+    schema: () => guarded(async () => readSchema(writer)),
     check: () =>
       engine.transaction(async (trx) => {
         await trx
@@ -63,6 +65,7 @@ function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Stor
 
   return {
     query: (run) => guarded(() => run(db)),
+    // One writer at a time, from the first read on: nothing to lock, and nobody to tell.
     transaction: (run) => guarded(() => db.transaction().execute(run)),
     findSession: (tokenHash) =>
       guarded(async () => {
@@ -131,11 +134,8 @@ function applyMigrations(db: DatabaseSync, dryRun: boolean): string[] {
   // Inside the lock from the first read on: of several processes that start at once, one applies and the others find it done.
   db.exec('begin immediate')
   try {
-    db.exec(
-      'create table if not exists trpc_login_migrations (version bigint primary key, name text not null, checksum text not null, applied_at bigint not null)',
-    )
-    const rows = db.prepare('select version, checksum from trpc_login_migrations').all() as { version: number; checksum: string }[]
-    const pending = pendingMigrations(migrations({ bytes: 'blob' }), new Map(rows.map(({ version, checksum }) => [version, checksum])))
+    const { pending, newer } = compareSchema(KNOWN, applied(db))
+    requireNotNewer(newer)
     if (!dryRun) for (const migration of pending) applyMigration(db, migration)
     db.exec(dryRun ? 'rollback' : 'commit')
     return pending.map(({ version, name }) => `${version} ${name}`)
@@ -143,6 +143,25 @@ function applyMigrations(db: DatabaseSync, dryRun: boolean): string[] {
     db.exec('rollback')
     throw error
   }
+}
+
+function readSchema(db: DatabaseSync): SchemaState {
+  db.exec('begin immediate')
+  try {
+    const { pending, newer } = compareSchema(KNOWN, applied(db))
+    return { pending: pending.map(({ version, name }) => `${version} ${name}`), newer }
+  } finally {
+    db.exec('rollback')
+  }
+}
+
+/** Makes the table that says so where it is missing; the caller decides whether to keep it. */
+function applied(db: DatabaseSync): ReadonlyMap<number, string> {
+  db.exec(
+    'create table if not exists trpc_login_migrations (version bigint primary key, name text not null, checksum text not null, applied_at bigint not null)',
+  )
+  const rows = db.prepare('select version, checksum from trpc_login_migrations').all() as { version: number; checksum: string }[]
+  return new Map(rows.map(({ version, checksum }) => [version, checksum]))
 }
 
 function applyMigration(db: DatabaseSync, { version, name, checksum, statements }: Migration): void {
