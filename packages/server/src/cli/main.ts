@@ -38,7 +38,11 @@ const program = new Command('trpc-login')
     `\nEnvironment, each also as NAME_FILE:\n${describeVariables()}\n\nExit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict`,
   )
 
-program.command('serve').description('serve the auth router over HTTPS').action(serve)
+program
+  .command('serve')
+  .description('serve the auth router over HTTPS')
+  .option('--workers <n>', 'processes that share the port and the database', '1')
+  .action(serve)
 program
   .command('migrate')
   .description('bring the database schema up to date')
