@@ -1,19 +1,21 @@
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { connect, type TLSSocket } from 'node:tls'
+import { createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
 import { fetch } from 'undici'
 import { expect, onTestFinished, test } from 'vitest'
 import { CLI, cli, start, temporaryDirectory } from '../support/process.ts'
 import { PASSWORD } from '../support/server.ts'
 import { caller, type Caller, until, urlIn } from '../support/remote.ts'
 
-const WORKERS = ['serve', '--workers', '3']
-
-async function startWorkers(env: Record<string, string> = {}) {
+async function startWorkers(count = 3) {
   const cwd = temporaryDirectory()
-  expect((await cli(['user', 'add', 'ada', '--password-stdin'], { cwd, input: PASSWORD })).code).toBe(0)
-  const server = start(CLI, WORKERS, { cwd, env: { TRPC_LOGIN_PORT: '0', ...env } })
+  mkdirSync(join(cwd, '.trpc-login'), { mode: 0o700 })
+  const auth = createAuth({ storage: sqliteStorage({ path: join(cwd, '.trpc-login/login.db') }), log: silentLog })
+  await auth.users.create({ username: 'ada', password: PASSWORD })
+  await auth.close()
+  const server = start(CLI, ['serve', '--workers', String(count)], { cwd, env: { TRPC_LOGIN_PORT: '0' } })
   const url = urlIn(await server.seen('listening on'))
   return { ...server, cwd, url, ca: readFileSync(join(cwd, '.trpc-login/dev-ca.pem'), 'utf8') }
 }
@@ -32,7 +34,7 @@ function handshake(url: string, ca: string, session?: Buffer): Promise<{ reused:
     })
     socket.once('error', reject)
     // With TLS 1.3 the ticket comes after the handshake, before the first bytes of an answer.
-    let next = Buffer.alloc(0)
+    let next: Buffer = Buffer.alloc(0)
     socket.on('session', (ticket: Buffer) => {
       next = ticket
     })
@@ -83,7 +85,10 @@ test('processes that cannot start end with the reason, and so does the first', a
   const port = await new Promise<number>((resolve) =>
     blocker.listen(0, '127.0.0.1', () => resolve((blocker.address() as { port: number }).port)),
   )
-  const { code, stdout, stderr } = await cli(WORKERS, { cwd: temporaryDirectory(), env: { TRPC_LOGIN_PORT: String(port) } })
+  const { code, stdout, stderr } = await cli(['serve', '--workers', '2'], {
+    cwd: temporaryDirectory(),
+    env: { TRPC_LOGIN_PORT: String(port) },
+  })
   expect([code, stdout]).toEqual([1, ''])
   expect(stderr).toContain('EADDRINUSE')
 })
@@ -104,7 +109,7 @@ function isAlive(pid: number): boolean {
 }
 
 test('a process whose first one is killed ends by itself', async () => {
-  const server = await startWorkers()
+  const server = await startWorkers(2)
   const workers = childrenOf(server.child.pid)
   server.child.kill('SIGKILL')
   await until(() => !workers.some(isAlive))
