@@ -179,8 +179,8 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
       if (!(await store.end(id, userId, now(), entry))) throw new AuthError('not_found')
       log.info({ userId, sessionId: id, actorId: by.actorId }, 'session_revoked')
     },
-    /** Ends all sessions of a user, but for one to keep; answers how many. */
-    async revokeAll(userId: string, except: string | null = null, by: Act = SYSTEM): Promise<number> {
+    /** Ends all sessions of a user, or with `null` of everyone, but for one to keep; answers how many. */
+    async revokeAll(userId: string | null, except: string | null = null, by: Act = SYSTEM): Promise<number> {
       const revoked = await store.endAll(userId, except, now(), audit.entry('session_revoked', by, userId, { all: true }))
       log.info({ userId, revoked, actorId: by.actorId }, 'session_revoked')
       return revoked

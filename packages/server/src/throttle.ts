@@ -63,10 +63,14 @@ export function createThrottle(deps: { store: AttemptStore; now: () => number; l
     } catch (error) {
       if (!(error instanceof AuthError && error.reason === 'invalid_credentials')) {
         // Nothing was learned about the secret, so nobody is to pay for it.
-        await store.change(
+        const given = store.change(
           [accountKey, failures.key],
           (current) => new Map([accountKey, failures.key].flatMap((key) => givenBack(current, key))),
         )
+        // The caller of a store that does not answer has waited once already.
+        if (error instanceof AuthError && error.reason === 'unavailable')
+          given.catch((error: unknown) => log.error({ error: String(error) }, 'attempt_not_given_back'))
+        else await given
       }
       throw error
     }

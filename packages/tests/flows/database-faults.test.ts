@@ -80,17 +80,18 @@ async function expectRecovery(server: Server, cookie: string): Promise<void> {
 /** A stream as plain bytes: the SDK would come back by itself. */
 async function openStream(server: Server, cookie: string) {
   const { body } = await server.fetch('/api/waits', { headers: { cookie, accept: 'text/event-stream' } })
-  const reader = body?.pipeThrough(new TextDecoderStream()).getReader()
-  let read = ''
-  while (!read.includes('started')) read += (await reader?.read())?.value ?? ''
-  const rest = async () => {
-    for (;;) {
-      const next = await reader?.read()
-      if (next === undefined || next.done) return read
-      read += next.value
+  const started = Promise.withResolvers<void>()
+  const readAll = async () => {
+    let read = ''
+    for await (const chunk of body ?? []) {
+      read += Buffer.from(chunk as Uint8Array).toString()
+      if (read.includes('started')) started.resolve()
     }
+    return read
   }
-  return { rest: rest() }
+  const rest = readAll()
+  await started.promise
+  return { rest }
 }
 
 test.each(['listen', 'poll'])(

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { readKeyPair } from '../http/tls.ts'
+import { findDamage } from '../storage/sqlite/backup.ts'
 import { type Config, loadConfig } from './config.ts'
 import { EXIT, print } from './output.ts'
 
@@ -56,6 +57,8 @@ async function checkDatabase({ database, openStorage }: Config): Promise<Finding
           detail: `the schema has version ${newer.at(-1)}, which this program does not know`,
           remedy: 'upgrade trpc-login',
         }
+      const damage = database.kind === 'sqlite' ? findDamage(database.file) : null
+      if (damage !== null) return { check, ok: false, detail: `${name} is damaged: ${damage}`, remedy: 'restore a backup' }
       await storage.check()
       const [latest] = await storage.audit.list({ userId: null, type: null, limit: 1, before: null })
       if (latest !== undefined && latest.at > Date.now() + CLOCK_SLACK_MS) {

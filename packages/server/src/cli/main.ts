@@ -13,6 +13,7 @@ import {
   setRoles,
   showUser,
 } from './administration.ts'
+import { backupDatabase } from './backup.ts'
 import { printCompletion } from './completion.ts'
 import { ConfigError, describeVariables } from './config.ts'
 import { doctor } from './doctor.ts'
@@ -49,6 +50,11 @@ program
   .option('--dry-run', 'only say what would be applied')
   .option('--json', 'print JSON')
   .action(migrate)
+program
+  .command('backup <file>')
+  .description('copy the embedded database to a new file, while servers go on')
+  .option('--json', 'print JSON')
+  .action(backupDatabase)
 program.command('doctor').description('say what is wrong and what to do').option('--json', 'print JSON').action(doctor)
 const JSON_OPTION = ['--json', 'print JSON'] as const
 const user = program.command('user').description('manage users')
@@ -120,8 +126,9 @@ session
   .option(...JSON_OPTION)
   .action(listSessions)
 session
-  .command('revoke <user> [session]')
-  .description('end one session of a user, or all')
+  .command('revoke [user] [session]')
+  .description('end one session of a user, or all, or with --all those of everyone')
+  .option('--all', 'of everyone, as after a backup was restored')
   .option(...JSON_OPTION)
   .action(revokeSessions)
 program
