@@ -30,7 +30,7 @@ export type LiveSessions = ReturnType<typeof createLiveSessions>
 export function createLiveSessions(deps: {
   store: SessionStore
   changes: () => Promise<number>
-  sessions: Pick<Sessions, 'isLive' | 'list'>
+  sessions: Pick<Sessions, 'isLive' | 'noteEnd' | 'list'>
   now: () => number
   log: Log
 }) {
@@ -84,6 +84,7 @@ export function createLiveSessions(deps: {
       if (!followers.has(follower)) continue
       if (live === undefined || !sessions.isLive(live)) {
         forget(follower)
+        if (live !== undefined) sessions.noteEnd(live.session)
         follower.ended(new AuthError('session_ended'))
       } else {
         followers.set(follower, live)

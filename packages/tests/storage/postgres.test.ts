@@ -1,20 +1,20 @@
 import { postgresStorage } from '@trpc-login/server'
-import { describe } from 'vitest'
-import { createDatabase } from '../support/postgres.ts'
+import { afterAll, beforeAll, describe } from 'vitest'
+import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 import { storageTests } from './conformance.ts'
 
 for (const changes of ['listen', 'poll']) {
   describe(`PostgreSQL with changes=${changes}`, () => {
+    let database: TestDatabase
+    beforeAll(async () => {
+      database = await createDatabase()
+    })
+    afterAll(() => database[Symbol.asyncDispose]())
+
     storageTests(async () => {
-      const database = await createDatabase()
+      await database.clear()
       const storage = postgresStorage({ url: `${database.url}?changes=${changes}` })
-      return {
-        ...storage,
-        [Symbol.asyncDispose]: async () => {
-          await storage.close()
-          await database[Symbol.asyncDispose]()
-        },
-      }
+      return { ...storage, [Symbol.asyncDispose]: storage.close }
     })
   })
 }

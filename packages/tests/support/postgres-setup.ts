@@ -9,6 +9,8 @@ declare module 'vitest' {
     postgresUrl: string
     /** The name of one with the schema in it, to copy. */
     postgresTemplate: string
+    /** Whether it is removed whole after the run, so that nobody need tidy up in it. */
+    postgresIsOwn: boolean
   }
 }
 
@@ -24,8 +26,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await storage.close()
   project.provide('postgresUrl', url)
   project.provide('postgresTemplate', template.name)
+  project.provide('postgresIsOwn', server !== null)
   return async () => {
-    await template.drop()
-    await server?.remove()
+    if (server === null) await template.drop()
+    else await server.remove()
   }
 }

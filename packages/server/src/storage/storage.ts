@@ -185,6 +185,8 @@ export interface SessionStore {
   end(id: string, userId: string, now: number, entry?: AuditRecord): Promise<boolean>
   /** Ends all live sessions of a user, or with `null` of everyone, but one; answers how many. */
   endAll(userId: string | null, except: string | null, now: number, entry?: AuditRecord): Promise<number>
+  /** Ends for good those of these that have expired, so that a clock that is set back revives none. */
+  expire(ids: readonly string[], now: number): Promise<void>
   /** Live ones, newest first. */
   list(userId: string, now: number): Promise<SessionRecord[]>
   /** Removes up to `limit` rows that expired before an instant; answers how many. */

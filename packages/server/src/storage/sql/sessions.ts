@@ -90,6 +90,21 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
         },
         { lockFirst: true },
       ),
+    expire: (ids, now) =>
+      transaction(
+        async (trx) => {
+          for (const part of inParts(ids.toSorted())) {
+            await trx
+              .updateTable('sessions')
+              .set(({ ref }) => ({ ended_at: ref('expires_at') }))
+              .where('id', 'in', part)
+              .where('ended_at', 'is', null)
+              .where('expires_at', '<=', now)
+              .execute()
+          }
+        },
+        { lockFirst: true, quiet: true },
+      ),
     list: (userId, now) =>
       query(async (db) => {
         const rows = await db
