@@ -32,7 +32,7 @@ export function createLiveSessions(deps: {
   store: SessionStore
   identities: Pick<Identities, 'list'>
   changes: () => Promise<number>
-  sessions: Pick<Sessions, 'isLive' | 'list'>
+  sessions: Pick<Sessions, 'isLive' | 'noteEnd' | 'list'>
   now: () => number
   log: Log
 }) {
@@ -86,6 +86,7 @@ export function createLiveSessions(deps: {
       if (!followers.has(follower)) continue
       if (live === undefined || !sessions.isLive(live)) {
         forget(follower)
+        if (live !== undefined) sessions.noteEnd(live.session)
         follower.ended(new AuthError('session_ended'))
       } else {
         followers.set(follower, live)

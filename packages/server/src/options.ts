@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import type { Log } from './log.ts'
 import { parseOrigin } from './origin.ts'
@@ -31,6 +32,8 @@ export interface AuthOptions<TRole extends string = string, TAttributes extends 
     minLength?: number
     /** Words that make no password, such as the service's name. @default none beside trpc-login */
     contextWords?: readonly string[]
+    /** Hashes computed at the same time; fewer where several processes share the cores. @default one a core */
+    atOnce?: number
     /** Argon2id memory in KiB. @default 19456, which is also the least */
     memoryKiB?: number
     /** Argon2id passes. @default 2, which is also the least */
@@ -103,6 +106,7 @@ const schema = z.strictObject({
     .strictObject({
       minLength: z.int().min(8, 'must be 8 to 64').max(64, 'must be 8 to 64').default(15),
       contextWords: z.array(z.string().min(4, 'must have 4 characters or more')).readonly().default([]),
+      atOnce: span.default(() => availableParallelism()),
       memoryKiB: z.int().min(19_456, 'must be at least 19456').max(4_194_304, 'must be at most 4194304').default(19_456),
       iterations: z.int().min(2, 'must be at least 2').max(64, 'must be at most 64').default(2),
       parallelism: z.int().min(1, 'must be at least 1').max(64, 'must be at most 64').default(1),

@@ -9,6 +9,8 @@ const LAST_SEEN_STEP_MS = 60_000
 const PURGE_EVERY_MS = 10 * 60_000
 const PURGE_AFTER_MS = 24 * 60 * 60_000
 const PURGE_BATCH = 500
+// Clocks of servers differ by a little.
+const CLOCK_SKEW_MS = 60_000
 
 /** A session as its user sees it; the token is not part of it. */
 export interface Session {
@@ -51,6 +53,7 @@ export type Sessions = ReturnType<typeof createSessions>
 export function createSessions(deps: { store: SessionStore; audit: Audit; now: () => number; options: SessionOptions; log: Log }) {
   const { store, audit, now, options, log } = deps
   const uses = new Map<string, SessionUse>()
+  const expired = new Set<string>()
   let flushing: Promise<void> = Promise.resolve()
   let purgedAt = Number.NEGATIVE_INFINITY
 
@@ -92,7 +95,10 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     if (found === null) return { state: 'unknown' }
     const { session, user } = found
     const at = now()
-    if (!isLive(found)) return { state: 'ended' }
+    if (!isLive(found)) {
+      noteEnd(session)
+      return { state: 'ended' }
+    }
     if (at - session.lastSeenAt >= LAST_SEEN_STEP_MS) noteUse(session, at)
     return { state: 'live', session, user }
   }
@@ -104,19 +110,32 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
 
   /** Notes the use for a later write: the caller must not wait for it, and many calls make one write. */
   function noteUse(session: SessionRecord, at: number): void {
-    if (uses.size === 0) setImmediate(() => void flush())
+    flushSoon()
     const expiresAt = Math.min(at + idleMs(session.remembered), session.absoluteExpiresAt)
     uses.set(session.id, { id: session.id, lastSeenAt: at, expiresAt })
+  }
+
+  /** A session that was refused as expired stays so, whatever becomes of the clock. */
+  function noteEnd({ id, endedAt, expiresAt }: SessionRecord): void {
+    if (endedAt !== null || expiresAt > now()) return
+    flushSoon()
+    expired.add(id)
+  }
+
+  function flushSoon(): void {
+    if (uses.size === 0 && expired.size === 0) setImmediate(() => void flush())
   }
 
   /** Writes what is noted; resolves when it is in the store. */
   function flush(): Promise<void> {
     flushing = flushing.then(async () => {
-      if (uses.size === 0) return
-      const batch = [...uses.values()]
+      const [batch, ends] = [[...uses.values()], [...expired]]
       uses.clear()
+      expired.clear()
       // The caller was answered long ago, and the next use tries again.
-      await store.extend(batch, now()).catch((error: unknown) => log.error({ error: String(error) }, 'session_extend_failed'))
+      const fail = (error: unknown) => log.error({ error: String(error) }, 'session_extend_failed')
+      if (batch.length > 0) await store.extend(batch, now()).catch(fail)
+      if (ends.length > 0) await store.expire(ends, now()).catch(fail)
     })
     return flushing
   }
@@ -164,13 +183,16 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
   }
 
   function isFresh(record: SessionRecord, maxAgeMs = options.freshMs): boolean {
-    return now() - record.authenticatedAt < maxAgeMs
+    const age = now() - record.authenticatedAt
+    // A secret that is to be proved in the future was proved by a clock that has been set back since.
+    return age < maxAgeMs && age >= -CLOCK_SKEW_MS
   }
 
   return {
     start,
     resolve,
     isLive,
+    noteEnd,
     rotate,
     flush,
     purge,
@@ -182,8 +204,8 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
       if (!(await store.end(id, userId, now(), entry))) throw new AuthError('not_found')
       log.info({ userId, sessionId: id, actorId: by.actorId }, 'session_revoked')
     },
-    /** Ends all sessions of a user, but for one to keep; answers how many. */
-    async revokeAll(userId: string, except: string | null = null, by: Act = SYSTEM): Promise<number> {
+    /** Ends all sessions of a user, or with `null` of everyone, but for one to keep; answers how many. */
+    async revokeAll(userId: string | null, except: string | null = null, by: Act = SYSTEM): Promise<number> {
       const revoked = await store.endAll(userId, except, now(), audit.entry('session_revoked', by, userId, { all: true }))
       log.info({ userId, revoked, actorId: by.actorId }, 'session_revoked')
       return revoked

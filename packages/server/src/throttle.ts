@@ -51,7 +51,10 @@ export function createThrottle(deps: { store: AttemptStore; now: () => number; l
       const known = alive(current.get(accountKey), at)
       locked = known.count >= LOCK_AT
       // Without end, so without a time to come back at: the answer to give is that of a wrong password.
-      const until = Math.max(locked ? 0 : known.blockedUntil, ...windows.map((window) => blockedUntil(current, window, at)))
+      const until = Math.max(
+        locked ? 0 : credible(known.blockedUntil, at, MAX_DELAY_MS),
+        ...windows.map((window) => blockedUntil(current, window, at)),
+      )
       if (until > at) return until
       const expiresAt = account.exists ? FOREVER : at + UNKNOWN_ACCOUNT_MS
       return new Map([[accountKey, { ...failedOnceMore(known, at), expiresAt }], ...windows.map((window) => counted(current, window, at))])
@@ -63,10 +66,14 @@ export function createThrottle(deps: { store: AttemptStore; now: () => number; l
     } catch (error) {
       if (!(error instanceof AuthError && error.reason === 'invalid_credentials')) {
         // Nothing was learned about the secret, so nobody is to pay for it.
-        await store.change(
+        const given = store.change(
           [accountKey, failures.key],
           (current) => new Map([accountKey, failures.key].flatMap((key) => givenBack(current, key))),
         )
+        // The caller of a store that does not answer has waited once already.
+        if (error instanceof AuthError && error.reason === 'unavailable')
+          given.catch((error: unknown) => log.error({ error: String(error) }, 'attempt_not_given_back'))
+        else await given
       }
       throw error
     }
@@ -149,13 +156,25 @@ function failedOnceMore({ count, blockedUntil }: Attempts, at: number): Omit<Att
   return { count: count + 1, blockedUntil: delay === 0 ? blockedUntil : at + delay }
 }
 
-function blockedUntil(current: ReadonlyMap<string, Attempts>, { key, limit }: Window, at: number): number {
-  const known = alive(current.get(key), at)
+/** An end that lies further ahead than any is ever set was set by a clock that has been set back since: it is over. */
+function credible(until: number, at: number, longestMs: number): number {
+  return until - at > longestMs ? 0 : until
+}
+
+function inWindow(current: ReadonlyMap<string, Attempts>, { key, ms }: Window, at: number): Attempts {
+  const known = current.get(key)
+  return known === undefined || credible(known.expiresAt, at, ms) <= at ? NOTHING : known
+}
+
+function blockedUntil(current: ReadonlyMap<string, Attempts>, window: Window, at: number): number {
+  const { limit } = window
+  const known = inWindow(current, window, at)
   return known.count >= limit ? known.expiresAt : 0
 }
 
-function counted(current: ReadonlyMap<string, Attempts>, { key, ms }: Window, at: number): readonly [string, Attempts] {
-  const known = alive(current.get(key), at)
+function counted(current: ReadonlyMap<string, Attempts>, window: Window, at: number): readonly [string, Attempts] {
+  const { key, ms } = window
+  const known = inWindow(current, window, at)
   return [key, { count: known.count + 1, blockedUntil: 0, expiresAt: known.count === 0 ? at + ms : known.expiresAt }]
 }
 

@@ -229,6 +229,99 @@ export function storageTests(open: () => Promise<Storage & AsyncDisposable>): vo
     expect((await storage.sessions.find(hash('expired')))?.session).toMatchObject({ lastSeenAt: 1000, expiresAt: 2000 })
   })
 
+  test('ST-9: what was found expired is ended for good, and nothing else is', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    for (const id of ['live', 'expired', 'other', 'ended'])
+      await storage.sessions.start(session({ id, expiresAt: id === 'live' ? 5000 : 2000 }), LIMITS)
+    await storage.sessions.end('ended', 'u1', 1500)
+    await storage.sessions.expire(['live', 'expired', 'ended', 'nobody'], 2000)
+    const ends = await Promise.all(
+      ['live', 'expired', 'other', 'ended'].map(async (id) => (await storage.sessions.find(hash(id)))?.session.endedAt),
+    )
+    expect(ends).toEqual([null, 2000, null, 1500])
+  })
+
+  test('ending all without a user ends those of everyone', async () => {
+    await using storage = await open()
+    for (const id of ['u1', 'u2']) {
+      await storage.users.create(user({ id, usernameKey: id }))
+      await storage.sessions.start(session({ id: `s-${id}`, userId: id }), LIMITS)
+    }
+    expect(await storage.sessions.endAll(null, 's-u2', 2000)).toBe(1)
+    expect(await storage.sessions.endAll(null, null, 2000)).toBe(1)
+    expect(await storage.sessions.list('u2', 2000)).toEqual([])
+  })
+
+  test('ST-5: the schema of a fresh store is neither behind nor ahead', async () => {
+    await using storage = await open()
+    expect(await storage.schema()).toEqual({ pending: [], newer: [] })
+  })
+
+  test('of 20 resets that are started at once, one is left', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    const tokens = Array.from({ length: RACERS }, (_, index) => hash(`r${index}`))
+    expect(await winners((index) => storage.users.startReset({ tokenHash: tokens[index] ?? hash(''), userId: 'u1', expiresAt: 100 }))).toBe(
+      RACERS,
+    )
+    const found = await Promise.all(tokens.map((token) => storage.users.findReset(token, 50)))
+    expect(found.filter((owner) => owner !== null)).toHaveLength(1)
+  })
+
+  test('of 20 that prove one address at once, one has it, and each change of 20 to one user is kept', async () => {
+    await using storage = await open()
+    for (let i = 0; i < RACERS; i += 1) await storage.users.create(user({ id: `u${i}`, usernameKey: `n${i}`, email: 'same@example.com' }))
+    const proved = await Promise.all(
+      Array.from({ length: RACERS }, (_, index) => storage.users.update(`u${index}`, { emailVerifiedAt: 5 })),
+    )
+    expect(proved.filter((answer) => answer !== 'taken')).toHaveLength(1)
+    await winners((index) => storage.users.update('u0', index % 2 === 0 ? { name: `n${index}` } : { attributes: { index } }))
+    const kept = await storage.users.findById('u0')
+    expect([kept?.name, kept?.attributes]).toEqual([expect.stringMatching(/^n\d+$/), { index: expect.any(Number) as unknown }])
+  })
+
+  test('of 20 that sign in at once where two sessions are allowed, two stay', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    const start = (index: number) =>
+      storage.sessions.start(session({ id: `s${index}`, createdAt: 1000 + index }), { replaces: null, maxPerUser: 2 })
+    expect(await winners(start)).toBe(RACERS)
+    expect(await storage.sessions.list('u1', 1500)).toHaveLength(2)
+  })
+
+  test('lists go by bytes: upper before lower case, and letters beyond ASCII after them', async () => {
+    await using storage = await open()
+    const keys = ['a-b', 'aB', 'a_b', 'ab', 'aé', 'aü', 'a日', 'a\u{1f600}']
+    for (const [index, key] of keys.toReversed().entries()) await storage.users.create(user({ id: `u${index}`, usernameKey: key }))
+    const found = await storage.users.list({ search: 'a', limit: 100, after: null })
+    expect(found.map(({ usernameKey }) => usernameKey)).toEqual(keys)
+  })
+
+  test('entries are counted by whole spans of time', async () => {
+    await using storage = await open()
+    for (const [index, at] of [100, 109, 110, 125, 99].entries()) await storage.audit.append(entry(`a${index}`, { at }))
+    expect(await storage.audit.count('t', 100, 10)).toEqual(
+      new Map([
+        [0, 2],
+        [1, 1],
+        [2, 1],
+      ]),
+    )
+  })
+
+  test('what no name can hold finds nobody, and fails nothing', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    for (const text of ['a\0', '\0', '\ud800', '\u{10ffff}']) {
+      expect(await storage.users.findByUsernameKey(text)).toBe(null)
+      expect(await storage.users.findById(text)).toBe(null)
+      expect(await storage.users.list({ search: text, limit: 5, after: null })).toEqual([])
+      expect(await storage.sessions.end(text, text, 2000)).toBe(false)
+      expect(await storage.audit.list({ userId: text, type: text, limit: 5, before: text })).toEqual([])
+    }
+  })
+
   test('of 20 that rotate one token at once, one does, and an ended session is not rotated', async () => {
     await using storage = await open()
     await storage.users.create(user())

@@ -1,4 +1,4 @@
-import { constants } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer as createHttpsServer, type Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
@@ -15,6 +15,7 @@ import { developmentTls } from './development-tls.ts'
 import { MAX_BODY, refuse, refuseAtGate, VARY } from './gate.ts'
 import { rawResponse, SECURITY_HEADERS } from './headers.ts'
 import { createOAuthRoutes } from './oauth-routes.ts'
+import { requireSchema } from './schema.ts'
 import { readKeyPair, TLS_POLICY, type TlsOptions, watchKeyPair } from './tls.ts'
 
 const MAX_BATCH = 10
@@ -42,6 +43,8 @@ export interface ServerOptions<TRouter extends AnyRouter> {
   readonly baseUrl?: string
   /** Further browser origins that may call, such as `https://app.example.com`. */
   readonly origins?: readonly string[]
+  /** 48 random bytes with which TLS sessions are resumed; processes that share a port share them. @default this process's own */
+  readonly ticketKeys?: Buffer
   /** Raise it behind a proxy, whose address is that of every caller. @default 200 */
   readonly maxConnectionsPerAddress?: number
 }
@@ -54,6 +57,8 @@ export interface RunningServer {
   readonly caFile: string | null
   /** Looks at the certificate files now rather than at the next poll. */
   reloadTls(): void
+  /** Sessions are resumed with these keys from now on, and no longer with those before. */
+  setTicketKeys(keys: Buffer): void
   /** Lets requests in flight finish for up to 10 seconds, then closes everything, storage included. */
   close(): Promise<void>
   /** Closes at once. */
@@ -62,20 +67,22 @@ export interface RunningServer {
 
 /**
  * Serves a router over HTTPS: development certificate, origin rule, limits, security headers, health checks and graceful stop.
- * @throws TypeError when an option or the certificate is not fit for use
+ * @throws TypeError when an option, the certificate or the database's schema is not fit for use
  */
 export async function createServer<TRouter extends AnyRouter>(options: ServerOptions<TRouter>): Promise<RunningServer> {
   const { auth, host = '127.0.0.1', port = 8443, tls = { developmentDir: DEFAULT_DIR } } = options
+  await requireSchema(auth)
   const files = 'certFile' in tls ? tls : null
   const development = 'developmentDir' in tls ? await developmentTls(tls.developmentDir, host, Date.now()) : null
   const pair = development ?? readKeyPair(files?.certFile ?? '', files?.keyFile ?? '', Date.now())
   const state = { draining: false }
+  let ticketKeys = options.ticketKeys ?? randomBytes(48)
   const server = createHttpsServer(
     {
       ...TLS_POLICY,
       cert: pair.cert,
       key: pair.key,
-      secureOptions: constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION,
+      ticketKeys,
       ALPNProtocols: ['http/1.1'],
       handshakeTimeout: 5000,
       headersTimeout: 10_000,
@@ -100,7 +107,7 @@ export async function createServer<TRouter extends AnyRouter>(options: ServerOpt
     watchKeyPair(
       files.certFile,
       files.keyFile,
-      (next) => server.setSecureContext({ ...TLS_POLICY, ...next }),
+      (next) => server.setSecureContext({ ...TLS_POLICY, ...next, ticketKeys }),
       (error) => auth.log.error({ error: error.message }, 'tls_reload_failed'),
     )
   await listen(server, host, port)
@@ -119,6 +126,10 @@ export async function createServer<TRouter extends AnyRouter>(options: ServerOpt
     port: address.port,
     caFile: development?.caFile ?? null,
     reloadTls: () => watch?.reload(),
+    setTicketKeys(keys) {
+      ticketKeys = keys
+      server.setTicketKeys(keys)
+    },
     close() {
       state.draining = true
       watch?.stop()

@@ -15,6 +15,7 @@ export function failClosed(storage: Storage): Storage {
     identities: guarded(storage.identities),
     transactions: guarded(storage.transactions),
     migrate: (options) => whole.migrate(options),
+    schema: () => whole.schema(),
     check: () => whole.check(),
     changes: () => whole.changes(),
     close: () => whole.close(),

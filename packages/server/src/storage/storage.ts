@@ -12,11 +12,21 @@ export interface Storage {
   readonly transactions: TransactionStore
   /** Creates or upgrades the schema; safe to call from several processes at once. Names what it applied. */
   migrate(options?: { dryRun?: boolean }): Promise<string[]>
+  /** What separates the database's schema from what this program knows; changes nothing. */
+  schema(): Promise<SchemaState>
   /** Whether the database can be reached and written. */
   check(): Promise<void>
   /** A number that is another one once any process has changed something; cheap enough to be asked for several times a second. */
   changes(): Promise<number>
   close(): Promise<void>
+}
+
+/** What separates a database's schema from this program's. */
+export interface SchemaState {
+  /** What `migrate` would apply. */
+  readonly pending: readonly string[]
+  /** Versions that a newer program applied. */
+  readonly newer: readonly number[]
 }
 
 export interface UserRecord {
@@ -175,8 +185,10 @@ export interface SessionStore {
   rotate(id: string, change: { from: Uint8Array; to: Uint8Array; authenticatedAt: number }): Promise<boolean>
   /** `false` when this user has no such live session. */
   end(id: string, userId: string, now: number, entry?: AuditRecord): Promise<boolean>
-  /** Ends all live sessions of a user but one; answers how many. */
-  endAll(userId: string, except: string | null, now: number, entry?: AuditRecord): Promise<number>
+  /** Ends all live sessions of a user, or with `null` of everyone, but one; answers how many. */
+  endAll(userId: string | null, except: string | null, now: number, entry?: AuditRecord): Promise<number>
+  /** Ends for good those of these that have expired, so that a clock that is set back revives none. */
+  expire(ids: readonly string[], now: number): Promise<void>
   /** Live ones, newest first. */
   list(userId: string, now: number): Promise<SessionRecord[]>
   /** Removes up to `limit` rows that expired before an instant; answers how many. */
