@@ -151,7 +151,7 @@ export function createOAuth(deps: {
   }
 
   function redirectUri({ id }: Provider): string {
-    return `${baseUrl()}/oauth/${id}/callback`
+    return `${baseUrl()}${callbackPath(id)}`
   }
 
   /** Runs a call to a provider; its failures are told apart for callers, and told in full to the log. */
@@ -187,6 +187,11 @@ export function createOAuth(deps: {
     /** Whom one can sign in with. */
     providers: () => [...providers.values()].map(({ id, name }) => ({ id, name })),
   }
+}
+
+/** Where a provider sends people back to, under our origin. */
+export function callbackPath(providerId: string): string {
+  return `/oauth/${providerId}/callback`
 }
 
 function identify(provider: Provider, parameters: URLSearchParams, secrets: AuthorizationSecrets): Promise<Profile> {

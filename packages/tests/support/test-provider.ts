@@ -98,6 +98,7 @@ export async function startTestProvider() {
 
   return {
     issuer,
+    caFile: tls.caFile,
     endpoints,
     /** The paths that were asked for. */
     seen,

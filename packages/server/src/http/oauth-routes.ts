@@ -3,6 +3,7 @@ import { TRPCError } from '@trpc/server'
 import { getHTTPStatusCodeFromError } from '@trpc/server/http'
 import type { Auth } from '../auth.ts'
 import { AuthError } from '../errors.ts'
+import { callbackPath } from '../oauth.ts'
 import { requestId } from '../request-scope.ts'
 import { refuse } from './gate.ts'
 
@@ -27,7 +28,7 @@ export function createOAuthRoutes(auth: Auth): (req: IncomingMessage, res: Serve
 
 async function answer(auth: Auth, id: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const { formPost } = auth.oauth.get(id)
-  if (req.method === 'POST' && formPost) return goTo(res, `/oauth/${id}/callback?${(await readForm(req)).toString()}`)
+  if (req.method === 'POST' && formPost) return goTo(res, `${callbackPath(id)}?${(await readForm(req)).toString()}`)
   if (req.method !== 'GET') {
     res.setHeader('Allow', formPost ? 'GET, POST' : 'GET')
     return void refuse(res, 405, null, 'Providers send people here; there is nothing else to do')
