@@ -1,12 +1,11 @@
-import { copyFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as yieldOnce } from 'node:timers/promises'
 import { createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
 import { expect, onTestFinished, test } from 'vitest'
-import { cli, start, CLI, temporaryDirectory } from '../support/process.ts'
+import { CLI, cli, start, temporaryDirectory } from '../support/process.ts'
 import { caller, urlIn } from '../support/remote.ts'
 import { cookieOf, PASSWORD, startServer } from '../support/server.ts'
-import { readFileSync } from 'node:fs'
 
 const FREE = { TRPC_LOGIN_PORT: '0' }
 
@@ -16,10 +15,10 @@ test('ST-9: a backup made while four write holds every user of one instant and n
   const storage = sqliteStorage({ path: join(cwd, 'login.db') })
   onTestFinished(() => storage.close())
   const auth = createAuth({ storage, log: silentLog })
-  let writing = true
+  const stop = new AbortController()
   let written = 0
   const writers = Array.from({ length: 4 }, async (_, writer) => {
-    for (let n = 0; writing; n += 1) {
+    for (let n = 0; !stop.signal.aborted; n += 1) {
       await auth.users.create({ username: `w${writer}-${n}` })
       written += 1
       // The engine answers at once: nothing else would ever come to its turn.
@@ -28,7 +27,7 @@ test('ST-9: a backup made while four write holds every user of one instant and n
   })
   const backups = []
   for (const name of ['one.db', 'two.db']) backups.push(await cli(['backup', name, '--json'], { cwd, env }))
-  writing = false
+  stop.abort()
   await Promise.all(writers)
   expect(written).toBeGreaterThan(20)
   expect(backups.map(({ code, stderr }) => [code, stderr])).toEqual([

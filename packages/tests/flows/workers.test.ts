@@ -6,8 +6,8 @@ import { createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
 import { fetch } from 'undici'
 import { expect, onTestFinished, test } from 'vitest'
 import { CLI, cli, start, temporaryDirectory } from '../support/process.ts'
+import { type Caller, caller, until, urlIn } from '../support/remote.ts'
 import { PASSWORD } from '../support/server.ts'
-import { caller, type Caller, until, urlIn } from '../support/remote.ts'
 
 async function startWorkers(count = 3) {
   const cwd = temporaryDirectory()

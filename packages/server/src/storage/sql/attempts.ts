@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { AttemptRow, Schema } from '../schema.ts'
-import type { Attempts, AttemptStore } from '../storage.ts'
+import type { AttemptStore, Attempts } from '../storage.ts'
 import type { SqlEngine } from './engine.ts'
 
 // Marks a row that was made only to be locked.

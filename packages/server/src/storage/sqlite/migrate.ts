@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { compareSchema, type Migration, migrations, requireNotNewer } from '../schema.ts'
 import type { SchemaState } from '../storage.ts'
-import { START_WAIT_MS, STAND_STILL_MS } from './file.ts'
+import { STAND_STILL_MS, START_WAIT_MS } from './file.ts'
 
 const MIGRATIONS_TABLE =
   'create table if not exists trpc_login_migrations (version bigint primary key, name text not null, checksum text not null, applied_at bigint not null)'
