@@ -133,11 +133,14 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
       uses.clear()
       expired.clear()
       // The caller was answered long ago, and the next use tries again.
-      const fail = (error: unknown) => log.error({ error: String(error) }, 'session_extend_failed')
-      if (batch.length > 0) await store.extend(batch, now()).catch(fail)
-      if (ends.length > 0) await store.expire(ends, now()).catch(fail)
+      if (batch.length > 0) await store.extend(batch, now()).catch(noteFailure)
+      if (ends.length > 0) await store.expire(ends, now()).catch(noteFailure)
     })
     return flushing
+  }
+
+  function noteFailure(error: unknown): void {
+    log.error({ error: String(error) }, 'session_extend_failed')
   }
 
   /** A new token for a session whose user proved a secret again (ASVS 7.2.4). @throws `session_ended` when it ended meanwhile */

@@ -48,13 +48,14 @@ async function startOnOwn() {
   return startOn(database.url)
 }
 
+async function timed(name: string, call: () => Promise<{ status: number; headers: { getSetCookie(): string[] } }>) {
+  const from = performance.now()
+  const { status, headers } = await call()
+  return { name, status, cookies: headers.getSetCookie(), ms: performance.now() - from }
+}
+
 /** One of each kind of call: a guarded read, the status, a write, a sign-in, and the probe. */
 async function callAll(server: Server, cookie: string) {
-  const timed = async (name: string, call: () => Promise<{ status: number; headers: { getSetCookie(): string[] } }>) => {
-    const from = performance.now()
-    const { status, headers } = await call()
-    return { name, status, cookies: headers.getSetCookie(), ms: performance.now() - from }
-  }
   return Promise.all([
     timed('guarded', () => server.fetch('/api/guarded', { headers: { cookie } })),
     timed('me', () => server.fetch('/api/auth.me', { headers: { cookie } })),
@@ -128,9 +129,9 @@ test('ST-7: connections that are reset are replaced unnoticed between calls, and
     expect((await server.fetch('/api/guarded', { headers: { cookie } })).status).toBe(200)
   }
   const statuses = new Set<number>()
-  let calling = true
+  const stop = new AbortController()
   const callers = Array.from({ length: 8 }, async (_, index) => {
-    while (calling) {
+    while (!stop.signal.aborted) {
       const path = index % 2 === 0 ? 'guarded' : 'auth.me'
       statuses.add((await server.fetch(`/api/${path}`, { headers: { cookie } })).status)
     }
@@ -139,7 +140,7 @@ test('ST-7: connections that are reset are replaced unnoticed between calls, and
     await sleep(20)
     proxy.reset()
   }
-  calling = false
+  stop.abort()
   await Promise.all(callers)
   expect([...statuses].filter((status) => status !== 200 && status !== 503)).toEqual([])
   await expectRecovery(server, cookie)

@@ -78,6 +78,8 @@ test('RL-3: 50 guesses at once, spread over three servers, meet one budget', asy
   expect([401, 429].map((wanted) => statuses.filter((status) => status === wanted).length)).toEqual([6, 44])
 })
 
+const cursor = (position: object) => Buffer.from(JSON.stringify(position)).toString('base64url')
+
 test('IN-2: what PostgreSQL cannot store is answered as on SQLite, and never 5xx', async () => {
   const { servers } = await startServers(1)
   const sqlite = await startServer()
@@ -91,7 +93,6 @@ test('IN-2: what PostgreSQL cannot store is answered as on SQLite, and never 5xx
     [servers[0] ?? sqlite, await admin(servers[0] ?? sqlite)],
   ])
   const bad = ['a\0b', '\ud800', '\u{10ffff}', 'ﬀ'.repeat(30)]
-  const cursor = (position: object) => Buffer.from(JSON.stringify(position)).toString('base64url')
   for (const text of bad) {
     const calls: [string, unknown][] = [
       ['auth.login', { username: text, password: text }],
@@ -126,20 +127,21 @@ test('IN-2: what PostgreSQL cannot store is answered as on SQLite, and never 5xx
   }
 })
 
-describe('the schema on PostgreSQL', () => {
-  const serveOn = async (storage: Storage) => {
-    const { log, lines } = createMemoryLog()
-    const auth = createAuth({ storage, log })
-    const router = initTRPC.create().router({ auth: auth.router })
-    const tls = { developmentDir: temporaryDirectory() }
-    try {
-      await (await createServer({ auth, router, port: 0, tls })).close()
-    } finally {
-      await auth.close()
-    }
-    return lines
+/** Starts a server and stops it; answers what it logged. */
+async function serveOn(storage: Storage) {
+  const { log, lines } = createMemoryLog()
+  const auth = createAuth({ storage, log })
+  const router = initTRPC.create().router({ auth: auth.router })
+  const tls = { developmentDir: temporaryDirectory() }
+  try {
+    await (await createServer({ auth, router, port: 0, tls })).close()
+  } finally {
+    await auth.close()
   }
+  return lines
+}
 
+describe('the schema on PostgreSQL', () => {
   test('ST-5: a server refuses one that is behind, naming the remedy, and makes none by itself', async () => {
     await using database = await createDatabase({ empty: true })
     await expect(serveOn(postgresStorage({ url: database.url }))).rejects.toThrow(/lacks 1 users and sessions.*run: trpc-login migrate/)
@@ -176,10 +178,10 @@ describe('the schema on PostgreSQL', () => {
     await using database = await createDatabase({ empty: true })
     const storages = Array.from({ length: 8 }, () => postgresStorage({ url: database.url }))
     const applied = await Promise.all(storages.map((storage) => storage.migrate()))
-    const { pending } = { pending: applied.filter((names) => names.length > 0) }
-    expect(pending).toHaveLength(1)
+    const [names, ...others] = applied.filter((names) => names.length > 0)
+    expect(others).toEqual([])
     const [count] = await database.query<{ n: string }>('select count(*) as n from trpc_login_migrations')
-    expect(Number(count?.n)).toBe(pending[0]?.length)
+    expect(Number(count?.n)).toBe(names?.length)
     for (const storage of storages) await storage.close()
   })
 })
@@ -195,9 +197,10 @@ describe('the command line on PostgreSQL', () => {
     const started = await cli(['serve'], { cwd, env })
     expect([started.code, started.stdout, started.stderr]).toEqual([1, '', expect.stringContaining('run: trpc-login migrate')])
     const applied = await Promise.all([cli(['migrate'], { cwd, env }), cli(['migrate'], { cwd, env })])
-    expect(applied.map(({ code, stdout }) => [code, stdout.split('\n')[0]]).toSorted()).toEqual([
-      [0, 'applied 1 users and sessions'],
-      [0, 'the schema is up to date'],
+    expect(applied.map(({ code }) => code)).toEqual([0, 0])
+    expect(applied.map(({ stdout }) => stdout.split('\n')[0] ?? '').toSorted((a, b) => a.localeCompare(b))).toEqual([
+      'applied 1 users and sessions',
+      'the schema is up to date',
     ])
     expect((await cli(['user', 'add', 'ada', '--password-stdin'], { cwd, env, input: PASSWORD })).code).toBe(0)
     const doctor = await cli(['doctor'], { cwd, env })

@@ -33,7 +33,10 @@ export async function runWorkers(count: number): Promise<void> {
     const startedAt = performance.now()
     all.add(worker)
     worker.on('message', (message: { url?: string }) => {
-      if (message.url === undefined) return void order(worker, { act: 'keys', keys })
+      if (message.url === undefined) {
+        order(worker, { act: 'keys', keys })
+        return
+      }
       accepting.add(worker)
       if (announced || accepting.size < count) return
       announced = true

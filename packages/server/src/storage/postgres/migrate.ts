@@ -8,7 +8,7 @@ export const CHANGE_BUCKETS = 16
 
 const TRIES = 10
 /** Of a table that another process made at the same moment, and of one that is not there. */
-const MADE_MEANWHILE = new Set(['23505', '42P07', '40001'])
+const MADE_MEANWHILE = new Set(['23505', '42P07', '42710', '40001'])
 const NO_SUCH_TABLE = '42P01'
 
 // A row to lock rather than an advisory lock: engines and poolers that speak the protocol honour rows.
