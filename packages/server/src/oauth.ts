@@ -3,6 +3,7 @@ import { AuthError } from './errors.ts'
 import type { Identities } from './identities.ts'
 import type { Log } from './log.ts'
 import { type AuthorizationSecrets, type Profile, type Provider, ProviderRefused, ProviderUnreachable } from './providers/provider.ts'
+import { createPurge } from './purge.ts'
 import { safeReturnTo } from './return-to.ts'
 import type { Live, Sessions } from './sessions.ts'
 import type { TransactionRecord, TransactionStore, UserRecord } from './storage/storage.ts'
@@ -11,8 +12,6 @@ import { hashToken, isToken, newToken } from './tokens.ts'
 
 const TRANSACTION_MS = 10 * 60_000
 const TOLERANCE_MS = 60_000
-const PURGE_EVERY_MS = 10 * 60_000
-const PURGE_BATCH = 500
 
 /** What a caller wants of a sign-in with a provider. */
 export interface BeginOptions {
@@ -53,7 +52,7 @@ export function createOAuth(deps: {
 }) {
   const { store, identities, sessions, throttle, audit, baseUrl, now, log } = deps
   const providers = new Map(deps.providers.map((provider) => [provider.id, provider]))
-  let purgedAt = Number.NEGATIVE_INFINITY
+  const purge = createPurge({ remove: store.purge, log, failure: 'transactions_purge_failed' })
 
   /** @throws `not_found`, naming those that there are */
   function get(id: string): Provider {
@@ -77,7 +76,7 @@ export function createOAuth(deps: {
     const url = await ask(provider, () =>
       provider.authorizationUrl({ redirectUri: redirectUri(provider), state, nonce, codeVerifier, reauthenticate: live !== null && !link }),
     )
-    purgeSometimes(now())
+    purge.sometimes(now())
     await store.put({
       stateHash: hashToken(state),
       bindingHash: hashToken(binding),
@@ -171,12 +170,6 @@ export function createOAuth(deps: {
         cause.code === 'access_denied' ? 'The sign-in was cancelled' : `${provider.name} did not confirm the sign-in; start again`
       throw new AuthError('sign_in_failed', { message, cause })
     }
-  }
-
-  function purgeSometimes(at: number): void {
-    if (at - purgedAt < PURGE_EVERY_MS) return
-    purgedAt = at
-    store.purge(at, PURGE_BATCH).catch((error: unknown) => log.error({ error: String(error) }, 'transactions_purge_failed'))
   }
 
   return {

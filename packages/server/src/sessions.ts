@@ -2,13 +2,12 @@ import { type Act, type Audit, SYSTEM } from './audit.ts'
 import { AuthError } from './errors.ts'
 import type { Log } from './log.ts'
 import type { SessionOptions } from './options.ts'
+import { createPurge } from './purge.ts'
 import type { SessionRecord, SessionStore, SessionUse, UserRecord } from './storage/storage.ts'
 import { hashToken, newId, newToken } from './tokens.ts'
 
 const LAST_SEEN_STEP_MS = 60_000
-const PURGE_EVERY_MS = 10 * 60_000
 const PURGE_AFTER_MS = 24 * 60 * 60_000
-const PURGE_BATCH = 500
 // Clocks of servers differ by a little.
 const CLOCK_SKEW_MS = 60_000
 
@@ -55,7 +54,7 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
   const uses = new Map<string, SessionUse>()
   const expired = new Set<string>()
   let flushing: Promise<void> = Promise.resolve()
-  let purgedAt = Number.NEGATIVE_INFINITY
+  const purge = createPurge({ remove: (at, limit) => store.purge(at - PURGE_AFTER_MS, limit), log, failure: 'session_purge_failed' })
 
   /** Starts a session for someone who has proved who they are. @throws `invalid_credentials` when the account changed meanwhile */
   async function start(user: UserRecord, from: Origination) {
@@ -86,7 +85,7 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     const started = await store.start(session, { replaces, maxPerUser: options.maxPerUser, entry })
     if (!started) throw new AuthError('invalid_credentials')
     log.info({ userId: user.id, sessionId: session.id, remembered: session.remembered }, 'session_created')
-    purgeSometimes(at)
+    purge.sometimes(at)
     return { token, session, user }
   }
 
@@ -153,22 +152,6 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     return { token, session: { ...session, tokenHash: change.to, authenticatedAt: change.authenticatedAt } }
   }
 
-  function purgeSometimes(at: number): void {
-    if (at - purgedAt < PURGE_EVERY_MS) return
-    purgedAt = at
-    purge().catch((error: unknown) => log.error({ error: String(error) }, 'session_purge_failed'))
-  }
-
-  /** Removes sessions a day past their end, in batches that never hold the database for long; answers how many. */
-  async function purge(): Promise<number> {
-    let purged = 0
-    for (;;) {
-      const count = await store.purge(now() - PURGE_AFTER_MS, PURGE_BATCH)
-      purged += count
-      if (count < PURGE_BATCH) return purged
-    }
-  }
-
   function idleMs(remembered: boolean): number {
     return remembered ? options.rememberedIdleMs : options.idleMs
   }
@@ -200,7 +183,8 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     noteEnd,
     rotate,
     flush,
-    purge,
+    /** Removes sessions a day past their end; answers how many. */
+    purge: () => purge.now(now()),
     isFresh,
     toSession,
     /** Ends one session of a user. @throws `not_found` when the user has no such session */

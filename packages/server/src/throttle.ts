@@ -2,6 +2,7 @@ import { addressBucket } from './address.ts'
 import { AuthError } from './errors.ts'
 import type { Log } from './log.ts'
 import type { LimitOptions } from './options.ts'
+import { createPurge } from './purge.ts'
 import type { AttemptStore, Attempts } from './storage/storage.ts'
 
 const MINUTE_MS = 60_000
@@ -14,8 +15,6 @@ const LOCK_AT = 100
 // An account's counter must outlast any patience; one of an account that does not exist need not.
 const FOREVER = Number.MAX_SAFE_INTEGER
 const UNKNOWN_ACCOUNT_MS = 30 * 24 * HOUR_MS
-const PURGE_EVERY_MS = 10 * MINUTE_MS
-const PURGE_BATCH = 500
 const NOTHING: Attempts = { count: 0, blockedUntil: 0, expiresAt: 0 }
 
 /** Whose secret is tried, and from where. */
@@ -35,7 +34,7 @@ interface Window {
 
 export function createThrottle(deps: { store: AttemptStore; now: () => number; limits: LimitOptions; log: Log }) {
   const { store, now, limits, log } = deps
-  let purgedAt = Number.NEGATIVE_INFINITY
+  const purge = createPurge({ remove: store.purge, log, failure: 'attempts_purge_failed' })
 
   /**
    * Lets a secret be checked while the account and the address may try: the attempt is counted before the check begins, so that
@@ -111,7 +110,7 @@ export function createThrottle(deps: { store: AttemptStore; now: () => number; l
     decide: (current: ReadonlyMap<string, Attempts>, at: number) => number | ReadonlyMap<string, Attempts>,
   ): Promise<void> {
     const at = now()
-    purgeSometimes(at)
+    purge.sometimes(at)
     let until = 0
     await store.change(keys, (current) => {
       const decided = decide(current, at)
@@ -129,12 +128,6 @@ export function createThrottle(deps: { store: AttemptStore; now: () => number; l
 
   function callsOf(address: string | null): Window {
     return { key: `calls:${addressBucket(address)}`, limit: limits.callsPerAddress, ms: MINUTE_MS }
-  }
-
-  function purgeSometimes(at: number): void {
-    if (at - purgedAt < PURGE_EVERY_MS) return
-    purgedAt = at
-    store.purge(at, PURGE_BATCH).catch((error: unknown) => log.error({ error: String(error) }, 'attempts_purge_failed'))
   }
 
   return {

@@ -4,12 +4,7 @@ import { ANSWER_MS, createConnections } from './postgres/connections.ts'
 import { loadDriver, parseTarget } from './postgres/driver.ts'
 import { createEngine, guarded } from './postgres/engine.ts'
 import { migrate, readSchema } from './postgres/migrate.ts'
-import { createAttemptStore } from './sql/attempts.ts'
-import { createAuditStore } from './sql/audit.ts'
-import { createIdentityStore } from './sql/identities.ts'
-import { createSessionStore } from './sql/sessions.ts'
-import { createTransactionStore } from './sql/transactions.ts'
-import { createUserStore } from './sql/users.ts'
+import { createSqlStores } from './sql/stores.ts'
 import type { Storage } from './storage.ts'
 
 /** Where the PostgreSQL database is. */
@@ -35,12 +30,7 @@ export function postgresStorage(options: PostgresOptions): Storage {
   let closing: Promise<void> | undefined
 
   return {
-    users: createUserStore(engine),
-    sessions: createSessionStore(engine),
-    attempts: createAttemptStore(engine),
-    audit: createAuditStore(engine),
-    identities: createIdentityStore(engine),
-    transactions: createTransactionStore(engine),
+    ...createSqlStores(engine),
     migrate: ({ dryRun = false } = {}) =>
       guarded(async () => (dryRun ? [...(await readSchema(driver, target)).pending] : await migrate(driver, target))),
     schema: () => guarded(() => readSchema(driver, target)),

@@ -5,13 +5,9 @@ import { Kysely, SqliteDialect } from 'kysely'
 import { AuthError } from '../errors.ts'
 import { createReadTogether } from './read-together.ts'
 import type { Schema } from './schema.ts'
-import { createAttemptStore } from './sql/attempts.ts'
-import { createAuditStore } from './sql/audit.ts'
 import type { SessionAndUserRow, SqlEngine } from './sql/engine.ts'
-import { createIdentityStore } from './sql/identities.ts'
-import { createSessionStore, sessionAndUserQuery } from './sql/sessions.ts'
-import { createTransactionStore } from './sql/transactions.ts'
-import { createUserStore } from './sql/users.ts'
+import { sessionAndUserQuery } from './sql/sessions.ts'
+import { createSqlStores } from './sql/stores.ts'
 import { MEMORY, open, prepareFile, requireVersion, STAND_STILL_MS } from './sqlite/file.ts'
 import { applyMigrations, readSchema } from './sqlite/migrate.ts'
 import type { Storage } from './storage.ts'
@@ -43,12 +39,7 @@ export function sqliteStorage(options: SqliteOptions): Storage {
   const engine = createEngine(writer, path)
 
   return {
-    users: createUserStore(engine),
-    sessions: createSessionStore(engine),
-    attempts: createAttemptStore(engine),
-    audit: createAuditStore(engine),
-    identities: createIdentityStore(engine),
-    transactions: createTransactionStore(engine),
+    ...createSqlStores(engine),
     migrate: async ({ dryRun = false } = {}) => applyMigrations(writer, dryRun),
     schema: () => guarded(async () => readSchema(writer)),
     check: () =>
