@@ -40,7 +40,7 @@ export function createEngine(connections: Connections, changes: Changes): SqlEng
               if (!quiet && connection.hasWritten()) await changes.announce(trx)
               return result
             })
-          if (connection.hasWritten()) changes.noteOwn()
+          if (!quiet && connection.hasWritten()) changes.noteOwn()
           return result
         }),
       ),
