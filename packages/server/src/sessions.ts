@@ -44,6 +44,8 @@ export interface Origination {
   readonly ip: string | null
   /** The token that came with the request: never adopted, and ended. */
   readonly replaces: string | null
+  /** The provider that vouched for the user, or `null`. */
+  readonly provider: string | null
 }
 
 export type Sessions = ReturnType<typeof createSessions>
@@ -79,6 +81,7 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     const entry = audit.entry('authn_login_success', { actorId: user.id, address: from.ip }, user.id, {
       sessionId: session.id,
       remembered: session.remembered,
+      ...(from.provider === null ? {} : { provider: from.provider }),
     })
     const started = await store.start(session, { replaces, maxPerUser: options.maxPerUser, entry })
     if (!started) throw new AuthError('invalid_credentials')

@@ -4,10 +4,12 @@ import { z } from 'zod'
 import { createClientAddress } from '../address.ts'
 import type { TlsOptions } from '../http/tls.ts'
 import { parseOrigin } from '../origin.ts'
+import type { Provider } from '../providers/provider.ts'
 import { parseTarget } from '../storage/postgres/driver.ts'
 import { postgresStorage } from '../storage/postgres.ts'
 import { sqliteStorage } from '../storage/sqlite.ts'
 import type { Storage } from '../storage/storage.ts'
+import { providersSchema } from './providers.ts'
 
 const PREFIX = 'TRPC_LOGIN_'
 
@@ -49,6 +51,10 @@ const VARIABLES = {
     )
     .default([])
     .describe('addresses or CIDRs whose X-Forwarded-For is believed, comma separated'),
+  APP_URL: origin.optional().describe('origin of the pages to come back to from a provider, where it is not the public one'),
+  PROVIDERS: providersSchema
+    .default([])
+    .describe('whom people may sign in with, as a JSON list; see docs/oauth.md. Holds secrets: use TRPC_LOGIN_PROVIDERS_FILE'),
   REGISTRATION: z.enum(['open', 'closed'], 'must be open or closed').default('closed').describe('whether auth.register makes accounts'),
 } as const
 
@@ -61,8 +67,14 @@ const schema = z.strictObject(VARIABLES).refine((values) => (values.TLS_CERT ===
 export interface Config {
   readonly dataDir: string
   readonly database: DatabaseLocation
-  readonly registration: 'open' | 'closed'
-  readonly trustedProxies: readonly string[]
+  /** What `createAuth` takes beside the storage. */
+  readonly auth: {
+    readonly registration: 'open' | 'closed'
+    readonly trustedProxies: readonly string[]
+    readonly providers: readonly Provider[]
+    readonly appUrl?: string
+  }
+  /** What `createServer` takes beside auth and router. */
   readonly server: {
     readonly host: string
     readonly port: number
@@ -97,8 +109,12 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
   return {
     dataDir,
     database,
-    registration: values.REGISTRATION,
-    trustedProxies: values.TRUSTED_PROXIES,
+    auth: {
+      registration: values.REGISTRATION,
+      trustedProxies: values.TRUSTED_PROXIES,
+      providers: values.PROVIDERS,
+      ...(values.APP_URL === undefined ? {} : { appUrl: parseOrigin(values.APP_URL) }),
+    },
     server: {
       host: values.HOST,
       port: values.PORT,
@@ -154,7 +170,9 @@ function readValue(key: string, file: string): string {
 }
 
 function describe(issue: z.core.$ZodIssue): string {
-  if (issue.code !== 'unrecognized_keys') return `${PREFIX}${String(issue.path[0])} ${issue.message}`
+  const name = `${PREFIX}${String(issue.path[0])}`
+  if (name === `${PREFIX}PROVIDERS` && issue.path.length > 1) return `${name} ${z.core.toDotPath(issue.path.slice(1))}: ${issue.message}`
+  if (issue.code !== 'unrecognized_keys') return `${name} ${issue.message}`
   const known = Object.keys(VARIABLES)
     .map((name) => `${PREFIX}${name}`)
     .join(', ')

@@ -2,6 +2,8 @@ import { X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { readKeyPair } from '../http/tls.ts'
+import { callbackPath } from '../oauth.ts'
+import type { Provider } from '../providers/provider.ts'
 import { findDamage } from '../storage/sqlite/backup.ts'
 import { type Config, loadConfig } from './config.ts'
 import { EXIT, print } from './output.ts'
@@ -20,7 +22,15 @@ interface Finding {
 /** Looks at everything a start depends on, changes nothing, and says what to do. */
 export async function doctor(options: { json?: boolean }): Promise<void> {
   const config = loadConfig()
-  const findings = [checkNode(), checkDirectory(config), await checkDatabase(config), checkCertificate(config), checkReach(config)]
+  const providers = await Promise.all(config.auth.providers.map((provider) => checkProvider(provider, config)))
+  const findings = [
+    checkNode(),
+    checkDirectory(config),
+    await checkDatabase(config),
+    checkCertificate(config),
+    checkReach(config),
+    ...providers,
+  ]
   print(findings, options, () =>
     findings.map(
       ({ check, ok, detail, remedy }) => `${ok ? 'ok  ' : 'FAIL'} ${check}: ${detail}${remedy === undefined ? '' : `\n       ${remedy}`}`,
@@ -124,4 +134,19 @@ function checkReach({ server }: Config): Finding {
     }
   }
   return { check, ok: true, detail: `${server.host}:${server.port}${server.baseUrl === undefined ? '' : `, public as ${server.baseUrl}`}` }
+}
+
+/** Whether a provider answers, and the redirect URI that it must know. */
+async function checkProvider(provider: Provider, { server }: Config): Promise<Finding> {
+  const check = `sign-in with ${provider.name}`
+  const origin = server.baseUrl ?? `https://${server.host}:${server.port}`
+  const redirectUri = `${origin}${callbackPath(provider.id)}`
+  try {
+    await provider.authorizationUrl({ redirectUri, state: 'doctor', nonce: 'doctor', codeVerifier: 'doctor', reauthenticate: false })
+    return { check, ok: true, detail: `redirect URI ${redirectUri}` }
+  } catch (error) {
+    const { message, cause } = error as Error
+    const detail = cause instanceof Error ? `${message}: ${cause.message}` : message
+    return { check, ok: false, detail, remedy: 'check TRPC_LOGIN_PROVIDERS, and that this machine reaches the provider' }
+  }
 }

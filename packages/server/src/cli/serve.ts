@@ -30,12 +30,12 @@ export async function serve(options: { workers: string }): Promise<void> {
 }
 
 async function start(config: Config, share: { workers?: number; hashes?: number; ticketKeys?: Buffer }): Promise<RunningServer> {
-  const { registration, trustedProxies, server, openStorage } = config
+  const { auth: options, server, openStorage } = config
   const { workers = 1, hashes, ticketKeys } = share
   const password = hashes === undefined ? {} : { atOnce: hashes }
-  const auth = createAuth({ storage: openStorage(), registration, trustedProxies, password })
+  const auth = createAuth({ storage: openStorage(), ...options, password })
   const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
-  const perAddress = trustedProxies.length > 0 ? MAX_PER_PROXY : MAX_PER_ADDRESS
+  const perAddress = options.trustedProxies.length > 0 ? MAX_PER_PROXY : MAX_PER_ADDRESS
   const limits = { maxConnectionsPerAddress: Math.ceil(perAddress / workers), ...(ticketKeys === undefined ? {} : { ticketKeys }) }
   try {
     return await createServer({ auth, router: t.router({ auth: auth.router }), ...server, ...limits })

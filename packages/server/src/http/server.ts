@@ -14,6 +14,7 @@ import { newRequestId, withRequestScope } from '../request-scope.ts'
 import { developmentTls } from './development-tls.ts'
 import { MAX_BODY, refuse, refuseAtGate, VARY } from './gate.ts'
 import { rawResponse, SECURITY_HEADERS } from './headers.ts'
+import { createOAuthRoutes } from './oauth-routes.ts'
 import { requireSchema } from './schema.ts'
 import { readKeyPair, TLS_POLICY, type TlsOptions, watchKeyPair } from './tls.ts'
 
@@ -113,12 +114,15 @@ export async function createServer<TRouter extends AnyRouter>(options: ServerOpt
   server.on('error', (error) => auth.log.error({ error: String(error) }, 'server_error'))
   const address = server.address() as AddressInfo
 
+  const url = `https://${host.includes(':') ? `[${host}]` : host}:${address.port}`
+  auth.useBaseUrl(options.baseUrl ?? url)
+
   let closing: Promise<void> | undefined
   const destroySockets = () => {
     for (const socket of sockets) socket.destroy()
   }
   return {
-    url: `https://${host.includes(':') ? `[${host}]` : host}:${address.port}`,
+    url,
     port: address.port,
     caFile: development?.caFile ?? null,
     reloadTls: () => watch?.reload(),
@@ -155,6 +159,8 @@ function createListener<TRouter extends AnyRouter>(options: ServerOptions<TRoute
     onError: ({ error, path, ctx }) => logUnexpected(auth, error, path, ctx),
   })
 
+  const oauthRoutes = createOAuthRoutes(auth)
+
   return (req: IncomingMessage, res: ServerResponse): void => {
     const id = newRequestId()
     for (const name in SECURITY_HEADERS) res.setHeader(name, SECURITY_HEADERS[name] as string)
@@ -163,6 +169,7 @@ function createListener<TRouter extends AnyRouter>(options: ServerOptions<TRoute
     withRequestScope({ id, plain: req.headers.accept === 'application/json', vetted: true }, () => {
       if (req.url === '/healthz') return answerHealth(res, true)
       if (req.url === '/readyz') return void answerReady(auth, res, state.draining)
+      if (oauthRoutes(req, res)) return
       if (!refuseAtGate(req, res, { basePath, allowedOrigins }) && !refuseLongBody(req, res)) handle(req, res)
     })
   }

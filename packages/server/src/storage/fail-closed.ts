@@ -12,6 +12,8 @@ export function failClosed(storage: Storage): Storage {
     sessions: guarded(storage.sessions),
     attempts: guarded(storage.attempts),
     audit: guarded(storage.audit),
+    identities: guarded(storage.identities),
+    transactions: guarded(storage.transactions),
     migrate: (options) => whole.migrate(options),
     schema: () => whole.schema(),
     check: () => whole.check(),

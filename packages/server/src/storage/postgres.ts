@@ -6,7 +6,9 @@ import { createEngine, guarded } from './postgres/engine.ts'
 import { migrate, readSchema } from './postgres/migrate.ts'
 import { createAttemptStore } from './sql/attempts.ts'
 import { createAuditStore } from './sql/audit.ts'
+import { createIdentityStore } from './sql/identities.ts'
 import { createSessionStore } from './sql/sessions.ts'
+import { createTransactionStore } from './sql/transactions.ts'
 import { createUserStore } from './sql/users.ts'
 import type { Storage } from './storage.ts'
 
@@ -37,6 +39,8 @@ export function postgresStorage(options: PostgresOptions): Storage {
     sessions: createSessionStore(engine),
     attempts: createAttemptStore(engine),
     audit: createAuditStore(engine),
+    identities: createIdentityStore(engine),
+    transactions: createTransactionStore(engine),
     migrate: ({ dryRun = false } = {}) =>
       guarded(async () => (dryRun ? [...(await readSchema(driver, target)).pending] : await migrate(driver, target))),
     schema: () => guarded(() => readSchema(driver, target)),

@@ -7,6 +7,8 @@ export interface Schema {
   attempts: AttemptRow
   resets: ResetRow
   audit: AuditRow
+  identities: IdentityRow
+  oauth_transactions: TransactionRow
   trpc_login_migrations: { version: number; name: string; checksum: string; applied_at: number }
 }
 
@@ -65,6 +67,32 @@ export interface AuditRow {
   detail: string
 }
 
+export interface IdentityRow {
+  id: string
+  user_id: string
+  provider: string
+  issuer: string
+  subject: string
+  email: string | null
+  created_at: number
+}
+
+export interface TransactionRow {
+  state_hash: Uint8Array
+  binding_hash: Uint8Array
+  provider: string
+  nonce: string
+  code_verifier: string
+  return_to: string
+  remember: number
+  link: number
+  user_id: string | null
+  session_id: string | null
+  loopback_port: number | null
+  created_at: number
+  expires_at: number
+}
+
 /** Column types that the engines name differently. */
 export interface ColumnTypes {
   readonly bytes: 'blob' | 'bytea'
@@ -89,6 +117,7 @@ export function migrations(types: ColumnTypes): Migration[] {
     migration(2, 'attempts', attempts(types)),
     migration(3, 'administration', administration(types)),
     migration(4, 'attributes', ['alter table users add column attributes text']),
+    migration(5, 'sign-in with others', signInWithOthers(types)),
   ]
 }
 
@@ -167,6 +196,39 @@ function administration({ bytes, key }: ColumnTypes): string[] {
     'create index audit_actor on audit (actor_id, id)',
     'create index audit_subject on audit (subject_id, id)',
     'create index audit_type on audit (type, id)',
+  ]
+}
+
+function signInWithOthers({ bytes, key }: ColumnTypes): string[] {
+  return [
+    `create table identities (
+      id ${key} primary key,
+      user_id ${key} not null references users (id) on delete cascade,
+      provider text not null,
+      issuer ${key} not null,
+      subject ${key} not null,
+      email text,
+      created_at bigint not null,
+      unique (issuer, subject)
+    )`,
+    'create index identities_user on identities (user_id)',
+    `create table oauth_transactions (
+      state_hash ${bytes} primary key,
+      binding_hash ${bytes} not null,
+      provider text not null,
+      nonce text not null,
+      code_verifier text not null,
+      return_to text not null,
+      remember bigint not null,
+      link bigint not null,
+      user_id ${key} references users (id) on delete cascade,
+      session_id text,
+      loopback_port bigint,
+      created_at bigint not null,
+      expires_at bigint not null
+    )`,
+    'create index oauth_transactions_user on oauth_transactions (user_id)',
+    'create index oauth_transactions_expiry on oauth_transactions (expires_at)',
   ]
 }
 

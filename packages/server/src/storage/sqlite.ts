@@ -7,7 +7,9 @@ import type { Schema } from './schema.ts'
 import { createAttemptStore } from './sql/attempts.ts'
 import { createAuditStore } from './sql/audit.ts'
 import type { SessionAndUserRow, SqlEngine } from './sql/engine.ts'
+import { createIdentityStore } from './sql/identities.ts'
 import { createSessionStore, sessionAndUserQuery } from './sql/sessions.ts'
+import { createTransactionStore } from './sql/transactions.ts'
 import { createUserStore } from './sql/users.ts'
 import { MEMORY, open, prepareFile, requireVersion, STAND_STILL_MS } from './sqlite/file.ts'
 import { applyMigrations, readSchema } from './sqlite/migrate.ts'
@@ -44,6 +46,8 @@ export function sqliteStorage(options: SqliteOptions): Storage {
     sessions: createSessionStore(engine),
     attempts: createAttemptStore(engine),
     audit: createAuditStore(engine),
+    identities: createIdentityStore(engine),
+    transactions: createTransactionStore(engine),
     migrate: async ({ dryRun = false } = {}) => applyMigrations(writer, dryRun),
     schema: () => guarded(async () => readSchema(writer)),
     check: () =>

@@ -36,6 +36,10 @@ export function clientConfig(driver: typeof pg, { connectionString }: Target, li
   // Instants and counts are below 2^53; elsewhere in the process int8 stays what the application made of it.
   const types = new driver.TypeOverrides()
   types.setTypeParser(driver.types.builtins.INT8, Number)
+  // Of the class that every engine gives.
+  const { BYTEA } = driver.types.builtins
+  const toBuffer = driver.types.getTypeParser(BYTEA) as (text: string) => Buffer
+  types.setTypeParser(BYTEA, (text: string) => new Uint8Array(toBuffer(text)))
   return {
     connectionString,
     types,

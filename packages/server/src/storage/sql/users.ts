@@ -102,7 +102,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
             .executeTakeFirst()
           if (changed.numUpdatedRows === 0n) return false
           await endSessions(trx, id, keep?.sessionId ?? null, now)
-          await trx.deleteFrom('resets').where('user_id', '=', id).execute()
+          await voidPending(trx, id)
           await note(trx, entry)
           if (keep === null) return true
           await trx
@@ -122,7 +122,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         const after = { ...before, disabled_at: disabledAt, epoch: before.epoch + 1 }
         await trx.updateTable('users').set(after).where('id', '=', id).execute()
         await endSessions(trx, id, null, now)
-        await trx.deleteFrom('resets').where('user_id', '=', id).execute()
+        await voidPending(trx, id)
         await note(trx, entry)
         return toUser(after)
       }),
@@ -179,6 +179,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
             .where('id', '=', used.user_id)
             .execute()
           await endSessions(trx, used.user_id, null, now)
+          await voidPending(trx, used.user_id)
           await note(trx, entry)
           return true
         },
@@ -222,6 +223,12 @@ async function isLastAdmin(trx: Transaction<Schema>, row: UserRow): Promise<bool
 }
 
 const EMPTY = new Uint8Array()
+
+/** What a user began and nobody may finish any more. */
+async function voidPending(trx: Transaction<Schema>, userId: string): Promise<void> {
+  await trx.deleteFrom('resets').where('user_id', '=', userId).execute()
+  await trx.deleteFrom('oauth_transactions').where('user_id', '=', userId).execute()
+}
 
 /** A range rather than a pattern, so that an index serves it; U+10FFFF comes after everything that may follow. */
 function beginning(column: 'email' | 'username_key', text: string) {
