@@ -12,7 +12,7 @@ export const SIGN_IN_COOKIE = '__Host-sign-in'
  * and a name that comes twice counts as none: lenient readers are how the prefix gets bypassed.
  */
 export function readToken(header: string | null | undefined, name: typeof SESSION_COOKIE | typeof SIGN_IN_COOKIE): string | null {
-  if (header === null || header === undefined) return null
+  if (header === null || header === undefined || !header.includes(name)) return null
   const values: string[] = []
   for (const pair of header.split(';')) {
     const equals = pair.indexOf('=')

@@ -132,8 +132,10 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
       const [batch, ends] = [[...uses.values()], [...expired]]
       uses.clear()
       expired.clear()
+      // Judged by the time of the use, for which the session was live, not by that of the write.
+      const usedAt = Math.min(...batch.map(({ lastSeenAt }) => lastSeenAt))
       // The caller was answered long ago, and the next use tries again.
-      if (batch.length > 0) await store.extend(batch, now()).catch(noteFailure)
+      if (batch.length > 0) await store.extend(batch, usedAt).catch(noteFailure)
       if (ends.length > 0) await store.expire(ends, now()).catch(noteFailure)
     })
     return flushing

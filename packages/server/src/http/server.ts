@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { AnyRouter, inferRouterContext, TRPCError } from '@trpc/server'
 import { type CreateHTTPContextOptions, createHTTPHandler } from '@trpc/server/adapters/standalone'
+import type { TRPCRequestInfo } from '@trpc/server/http'
 import { addressBucket } from '../address.ts'
 import type { Auth } from '../auth.ts'
 import { type AuthContext, aloneViolation } from '../context.ts'
@@ -12,6 +13,8 @@ import { AuthError } from '../errors.ts'
 import { parseOrigin } from '../origin.ts'
 import { newRequestId, withRequestScope } from '../request-scope.ts'
 import { developmentTls } from './development-tls.ts'
+import { createDirectPath } from './direct.ts'
+import type { AnswerMeta, Failure } from './direct-answer.ts'
 import { MAX_BODY, refuse, refuseAtGate, VARY } from './gate.ts'
 import { rawResponse, SECURITY_HEADERS } from './headers.ts'
 import { createOAuthRoutes } from './oauth-routes.ts'
@@ -69,7 +72,15 @@ export interface RunningServer {
  * Serves a router over HTTPS: development certificate, origin rule, limits, security headers, health checks and graceful stop.
  * @throws TypeError when an option, the certificate or the database's schema is not fit for use
  */
-export async function createServer<TRouter extends AnyRouter>(options: ServerOptions<TRouter>): Promise<RunningServer> {
+export function createServer<TRouter extends AnyRouter>(options: ServerOptions<TRouter>): Promise<RunningServer> {
+  return createServerWith(createDirectPath, options)
+}
+
+/** The server with another direct path, or with one that takes nothing: how it is compared with tRPC's own handler. */
+export async function createServerWith<TRouter extends AnyRouter>(
+  direct: typeof createDirectPath,
+  options: ServerOptions<TRouter>,
+): Promise<RunningServer> {
   const { auth, host = '127.0.0.1', port = 8443, tls = { developmentDir: DEFAULT_DIR } } = options
   await requireSchema(auth)
   const files = 'certFile' in tls ? tls : null
@@ -91,14 +102,13 @@ export async function createServer<TRouter extends AnyRouter>(options: ServerOpt
       keepAliveTimeout: 10_000,
       maxHeaderSize: 16 * 1024,
     },
-    createListener(options, state),
+    createListener(options, state, direct),
   )
   server.maxRequestsPerSocket = 1000
   server.maxConnections = 4000
   const sockets = trackSockets(server, options.maxConnectionsPerAddress ?? MAX_PER_ADDRESS)
-  const answers = trackAnswers(server)
   // What was under way when the stop began leaves its connection idle, and open.
-  server.on('request', (_req, res: ServerResponse) => res.once('close', () => state.draining && server.closeIdleConnections()))
+  const answers = trackAnswers(server, () => state.draining && server.closeIdleConnections())
   server.on('clientError', answerUnparsable)
   server.on('tlsClientError', (_error, socket) => socket.destroy())
 
@@ -141,23 +151,27 @@ export async function createServer<TRouter extends AnyRouter>(options: ServerOpt
   }
 }
 
-function createListener<TRouter extends AnyRouter>(options: ServerOptions<TRouter>, state: { draining: boolean }) {
+function createListener<TRouter extends AnyRouter>(
+  options: ServerOptions<TRouter>,
+  state: { draining: boolean },
+  direct: typeof createDirectPath,
+) {
   const { auth, router, baseUrl } = options
   const basePath = `/${(options.basePath ?? '/api/').replace(/^\/+|\/+$/g, '')}/`
   const allowedOrigins = new Set([...(options.origins ?? []), ...(baseUrl === undefined ? [] : [baseUrl])].map(parseOrigin))
-  const handle = createHTTPHandler({
+  const shared = {
     router,
     basePath,
     maxBodySize: MAX_BODY,
     maxBatchSize: MAX_BATCH,
-    createContext: async (request) => ({ ...(await options.createContext?.(request)), ...auth.createContext(request) }),
-    // A stream answers 200 whatever it carries, unless it is told otherwise before it begins.
-    responseMeta: ({ errors, info }) => ({
-      headers: metaHeaders(errors),
-      ...(info !== undefined && aloneViolation(info) !== null ? { status: 400 } : {}),
+    createContext: async (request: CreateHTTPContextOptions) => ({
+      ...(await options.createContext?.(request)),
+      ...auth.createContext(request),
     }),
-    onError: ({ error, path, ctx }) => logUnexpected(auth, error, path, ctx),
-  })
+    onError: ({ error, path, ctx }: Failure) => logUnexpected(auth, error, path, ctx),
+  }
+  const answer = direct({ ...shared, metaOf })
+  const handle = createHTTPHandler({ ...shared, responseMeta: ({ errors, info }) => toResponseMeta(metaOf(errors, info)) })
 
   const oauthRoutes = createOAuthRoutes(auth)
 
@@ -170,7 +184,11 @@ function createListener<TRouter extends AnyRouter>(options: ServerOptions<TRoute
       if (req.url === '/healthz') return answerHealth(res, true)
       if (req.url === '/readyz') return void answerReady(auth, res, state.draining)
       if (oauthRoutes(req, res)) return
-      if (!refuseAtGate(req, res, { basePath, allowedOrigins }) && !refuseLongBody(req, res)) handle(req, res)
+      if (refuseAtGate(req, res, { basePath, allowedOrigins }) || refuseLongBody(req, res)) return
+      if (answer(req, res)) return
+      // tRPC aborts a procedure's signal when the caller leaves, but not when a guard ends the stream: the procedure would wait on.
+      res.once('finish', () => isEventStream(res) && req.emit('aborted'))
+      handle(req, res)
     })
   }
 }
@@ -180,12 +198,20 @@ function refuseLongBody(req: IncomingMessage, res: ServerResponse): boolean {
   return Number(req.headers['content-length'] ?? 0) > MAX_BODY && refuse(res, 413, 'invalid_input', `The body may have ${MAX_BODY} bytes`)
 }
 
-function metaHeaders(errors: readonly (TRPCError | undefined)[]): Headers {
-  // tRPC writes its own Vary over the one that is already there.
-  const headers = new Headers({ vary: VARY })
+function metaOf(errors: readonly TRPCError[], info: TRPCRequestInfo | undefined): AnswerMeta {
   const seconds = errors.flatMap((error) => (error instanceof AuthError && error.retryAfter !== undefined ? [error.retryAfter] : []))
-  if (seconds.length > 0) headers.set('retry-after', String(Math.max(...seconds)))
-  return headers
+  return {
+    // tRPC writes its own Vary over the one that is already there.
+    vary: VARY,
+    ...(seconds.length > 0 ? { retryAfter: String(Math.max(...seconds)) } : {}),
+    // A stream answers 200 whatever it carries, unless it is told otherwise before it begins.
+    ...(info !== undefined && aloneViolation(info) !== null ? { status: 400 } : {}),
+  }
+}
+
+function toResponseMeta({ vary, retryAfter, status }: AnswerMeta) {
+  const headers = new Headers({ vary, ...(retryAfter === undefined ? {} : { 'retry-after': retryAfter }) })
+  return { headers, ...(status === undefined ? {} : { status }) }
 }
 
 /** What the caller is not told goes to the log, under the same request id. */
@@ -253,13 +279,14 @@ function trackSockets(server: Server, maxPerAddress: number): Set<Socket> {
   return sockets
 }
 
-function trackAnswers(server: Server): Set<ServerResponse> {
+function trackAnswers(server: Server, onClose: () => void): Set<ServerResponse> {
   const answers = new Set<ServerResponse>()
-  server.on('request', (req: IncomingMessage, res: ServerResponse) => {
+  server.on('request', (_req, res: ServerResponse) => {
     answers.add(res)
-    // tRPC aborts a procedure's signal when the caller leaves, but not when a guard ends the stream: the procedure would wait on.
-    res.once('finish', () => isEventStream(res) && req.emit('aborted'))
-    res.once('close', () => answers.delete(res))
+    res.once('close', () => {
+      answers.delete(res)
+      onClose()
+    })
   })
   return answers
 }

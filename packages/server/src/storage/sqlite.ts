@@ -3,6 +3,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, SqliteDialect } from 'kysely'
 import { AuthError } from '../errors.ts'
+import { createReadTogether } from './read-together.ts'
 import type { Schema } from './schema.ts'
 import { createAttemptStore } from './sql/attempts.ts'
 import { createAuditStore } from './sql/audit.ts'
@@ -70,17 +71,18 @@ function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Stor
   let version: StatementSync | null = null
   let closed = false
 
+  function findNow(tokenHash: Uint8Array): SessionAndUserRow | null {
+    // Compiled once: putting the query together takes longer than running it.
+    prepared ??= (reader ?? writer).prepare(sessionAndUserQuery(db, tokenHash).compile().sql)
+    return (prepared.get(tokenHash) as SessionAndUserRow | undefined) ?? null
+  }
+  const findTogether = createReadTogether(reader ?? writer, findNow)
+
   return {
     query: (run) => guarded(() => repeated(() => run(db))),
     // One writer at a time, from the first read on: nothing to lock, and nobody to tell.
     transaction: (run) => guarded(() => repeated(() => db.transaction().execute(run))),
-    findSession: (tokenHash) =>
-      guarded(async () => {
-        const query = sessionAndUserQuery(db, tokenHash)
-        if (reader === null) return (await query.executeTakeFirst()) ?? null
-        prepared ??= reader.prepare(query.compile().sql)
-        return (prepared.get(tokenHash) as SessionAndUserRow | undefined) ?? null
-      }),
+    findSession: (tokenHash) => guarded(async () => (reader === null ? findNow(tokenHash) : findTogether(tokenHash))),
     changes: () =>
       guarded(async () => {
         // The reader's own view of what others did; in memory there is one connection, and no other process.
