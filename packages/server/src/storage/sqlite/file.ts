@@ -7,7 +7,7 @@ export const MEMORY = ':memory:'
 /** How long a start waits for what other processes are about to do. */
 export const START_WAIT_MS = 5000
 /** How long a running server stands still for another that writes, before it does something else and comes back. */
-export const STAND_STILL_MS = 20
+export const STAND_STILL_MS = 2
 const FILL_MS = 2000
 // Earlier versions can lose or damage data when a checkpoint meets a restarting log ("WAL-reset bug").
 const SQLITE_FLOOR = [3, 51, 3] as const
