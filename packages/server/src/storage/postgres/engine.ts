@@ -16,6 +16,9 @@ const COLLIDED = new Set(['40001', '40P01', '23505', '23503'])
 const SCHEMA_BEHIND = new Set(['42P01', '42703'])
 
 export function createEngine(connections: Connections, changes: Changes): SqlEngine {
+  // Put together once: that takes longer than sending it.
+  let text: string | undefined
+
   return {
     locksRows: true,
     query: (run) =>
@@ -54,8 +57,6 @@ export function createEngine(connections: Connections, changes: Changes): SqlEng
       ),
   }
 }
-
-let text: string | undefined
 
 /** Once more where nothing was done: after a collision, and after a connection was lost before the end was asked for. */
 async function repeated<T>(connections: Connections, act: (connection: Connection) => Promise<T>): Promise<T> {
