@@ -3,7 +3,7 @@ import { AuthError } from '../../errors.ts'
 import type { SessionAndUserRow, SqlEngine } from '../sql/engine.ts'
 import { sessionAndUserQuery } from '../sql/sessions.ts'
 import type { Changes } from './changes.ts'
-import { ANSWER_MS, type Connection, type Connections } from './connections.ts'
+import { ANSWER_MS, type Connection, type Connections, LateError } from './connections.ts'
 import { codeOf } from './migrate.ts'
 
 const MAX_TRIES = 30
@@ -68,7 +68,8 @@ async function repeated<T>(connections: Connections, act: (connection: Connectio
         try {
           return await act(connection)
         } catch (error) {
-          wasLost = connection.lost() !== null && !connection.isCommitting()
+          const lost = connection.lost()
+          wasLost = lost !== null && !(lost instanceof LateError) && !connection.isCommitting()
           throw error
         }
       })
