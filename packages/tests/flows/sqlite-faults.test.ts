@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
 import { expect, test } from 'vitest'
 import { CLI, cli, run, start, temporaryDirectory } from '../support/process.ts'
@@ -44,9 +45,11 @@ test('ST-3: a damaged file is refused at the start, and doctor says so', async (
 
 test('ST-3: damage in the middle of a file that is served is 503 where it is met, and never an empty answer', async () => {
   const { dir, path } = await makeDatabase()
+  const db = new DatabaseSync(path)
+  const { page } = db.prepare("select rootpage as page from sqlite_schema where name = 'users'").get() as { page: number }
+  db.close()
   const file = openSync(path, 'r+')
-  // Past the small tables at the beginning, into the pages of users and their indexes.
-  writeSync(file, Buffer.alloc(statSync(path).size - 15 * 4096, 0xa5), 0, undefined, 15 * 4096)
+  writeSync(file, Buffer.alloc(4096, 0xa5), 0, undefined, (page - 1) * 4096)
   closeSync(file)
   const storage = sqliteStorage({ path })
   const auth = createAuth({ storage, log: silentLog })

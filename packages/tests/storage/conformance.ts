@@ -143,6 +143,18 @@ export function storageTests(open: () => Promise<Storage & AsyncDisposable>): vo
     expect(await winners((index) => storage.users.create(user({ id: `u${index}` })))).toBe(1)
   })
 
+  test('of many users that are made at once those are left out whose name is taken, before or among them', async () => {
+    await using storage = await open()
+    await storage.users.create(user({ id: 'u0', usernameKey: 'n7' }), entry('a0'))
+    const many = Array.from({ length: 250 }, (_, index) => user({ id: `m${index}`, usernameKey: `n${index === 201 ? 3 : index}` }))
+    const created = await storage.users.createMany(many, entry('a1'))
+    expect([created.size, created.has('m7'), created.has('m201'), created.has('m249')]).toEqual([248, false, false, true])
+    expect(await storage.users.createMany(many, entry('a2'))).toEqual(new Set())
+    expect(await storage.users.createMany([], entry('a3'))).toEqual(new Set())
+    expect(await storage.users.findByUsernameKey('n249')).toEqual(many[249])
+    expect((await storage.audit.list({ userId: null, type: null, limit: 9, before: null })).map(({ id }) => id)).toEqual(['a1', 'a0'])
+  })
+
   test('of 20 password changes from one epoch at once, one holds', async () => {
     await using storage = await open()
     await storage.users.create(user())

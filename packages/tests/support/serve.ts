@@ -24,7 +24,9 @@ export async function serve(dir: string, env: Record<string, string>, args: read
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
-  process.once('exit', () => child.kill('SIGKILL'))
+  const killIt = () => child.kill('SIGKILL')
+  process.once('exit', killIt)
+  void ended.then(() => process.off('exit', killIt))
   const url = await new Promise<string>((resolve, reject) => {
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       const found = /listening on (\S+)/.exec(text)?.[1]

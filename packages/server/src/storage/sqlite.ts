@@ -99,7 +99,9 @@ async function repeated<T>(act: () => Promise<T>): Promise<T> {
     try {
       return await act()
     } catch (error) {
-      if ((error as { errcode?: number }).errcode !== SQLITE_BUSY || performance.now() > deadline) throw error
+      const { errcode = 0 } = error as { errcode?: number }
+      // The lower byte; the rest says why.
+      if ((errcode & 0xff) !== SQLITE_BUSY || performance.now() > deadline) throw error
     }
     await sleep(Math.random() * MAX_PAUSE_MS)
   }

@@ -75,7 +75,7 @@ export function createListening(driver: typeof pg, target: Target): Changes {
     },
     async close() {
       closed = true
-      await listener?.client.end()
+      if (listener !== null) await endInTime(listener.client)
     },
   }
 }
@@ -97,7 +97,12 @@ export function createPolling(connections: Connections, answerMs: number): Chang
   }
 }
 
-/** Gives a client up that does not answer; its end is then the connection's. */
+async function endInTime(client: pg.Client): Promise<void> {
+  const timer = setTimeout(() => client.connection.stream.destroy(), ANSWER_MS)
+  await client.end().finally(() => clearTimeout(timer))
+}
+
+/** Gives a client up that does not answer, and its connection with it. */
 async function inTime<T>(client: pg.Client, answer: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
@@ -107,7 +112,7 @@ async function inTime<T>(client: pg.Client, answer: Promise<T>): Promise<T> {
     return await Promise.race([answer, late])
   } catch (error) {
     answer.catch(() => {})
-    client.end().catch(() => {})
+    client.connection.stream.destroy()
     throw error
   } finally {
     clearTimeout(timer)

@@ -9,6 +9,14 @@ export const ANSWER_MS = 2000
 const POOL_SIZE = 10
 const WRITES_SESSION_OR_USER = /^(?:insert into|update|delete from) "(?:users|sessions)"/
 
+/** Whoever waits has waited long enough. */
+export class LateError extends Error {
+  override readonly name = 'LateError'
+  constructor() {
+    super('the database did not answer in time')
+  }
+}
+
 /** One connection of the pool, lent for one act. */
 export interface Connection {
   readonly db: Kysely<Schema>
@@ -37,7 +45,7 @@ export function createConnections(driver: typeof pg, target: Target): Connection
 
   return {
     async use(deadline, run) {
-      const client = await pool.connect()
+      const client = await take(pool, deadline)
       let connection = lendable.get(client)
       if (connection === undefined) lendable.set(client, (connection = lend(client)))
       connection.begin(deadline)
@@ -49,6 +57,31 @@ export function createConnections(driver: typeof pg, target: Target): Connection
     },
     close: () => pool.end(),
   }
+}
+
+/** The pool's own limit counts from when it begins to connect; a caller has waited before that. */
+function take(pool: pg.Pool, deadline: number): Promise<pg.PoolClient> {
+  return new Promise((resolve, reject) => {
+    let isLate = false
+    const timer = setTimeout(
+      () => {
+        isLate = true
+        reject(new LateError())
+      },
+      Math.max(1, deadline - performance.now()),
+    )
+    pool.connect().then(
+      (client) => {
+        clearTimeout(timer)
+        if (isLate) client.release()
+        else resolve(client)
+      },
+      (error: Error) => {
+        clearTimeout(timer)
+        reject(error)
+      },
+    )
+  })
 }
 
 function lend(client: pg.PoolClient): Connection & { begin(deadline: number): void } {
@@ -69,7 +102,7 @@ function lend(client: pg.PoolClient): Connection & { begin(deadline: number): vo
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () => {
-          const late = new Error('the database did not answer in time')
+          const late = new LateError()
           lose(late)
           reject(late)
         },

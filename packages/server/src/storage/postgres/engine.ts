@@ -3,7 +3,7 @@ import { AuthError } from '../../errors.ts'
 import type { SessionAndUserRow, SqlEngine } from '../sql/engine.ts'
 import { sessionAndUserQuery } from '../sql/sessions.ts'
 import type { Changes } from './changes.ts'
-import { ANSWER_MS, type Connection, type Connections } from './connections.ts'
+import { ANSWER_MS, type Connection, type Connections, LateError } from './connections.ts'
 import { codeOf } from './migrate.ts'
 
 const MAX_TRIES = 30
@@ -16,6 +16,9 @@ const COLLIDED = new Set(['40001', '40P01', '23505', '23503'])
 const SCHEMA_BEHIND = new Set(['42P01', '42703'])
 
 export function createEngine(connections: Connections, changes: Changes): SqlEngine {
+  // Put together once: that takes longer than sending it.
+  let text: string | undefined
+
   return {
     locksRows: true,
     query: (run) =>
@@ -40,7 +43,7 @@ export function createEngine(connections: Connections, changes: Changes): SqlEng
               if (!quiet && connection.hasWritten()) await changes.announce(trx)
               return result
             })
-          if (connection.hasWritten()) changes.noteOwn()
+          if (!quiet && connection.hasWritten()) changes.noteOwn()
           return result
         }),
       ),
@@ -55,8 +58,6 @@ export function createEngine(connections: Connections, changes: Changes): SqlEng
   }
 }
 
-let text: string | undefined
-
 /** Once more where nothing was done: after a collision, and after a connection was lost before the end was asked for. */
 async function repeated<T>(connections: Connections, act: (connection: Connection) => Promise<T>): Promise<T> {
   const deadline = performance.now() + ANSWER_MS
@@ -67,7 +68,8 @@ async function repeated<T>(connections: Connections, act: (connection: Connectio
         try {
           return await act(connection)
         } catch (error) {
-          wasLost = connection.lost() !== null && !connection.isCommitting()
+          const lost = connection.lost()
+          wasLost = lost !== null && !(lost instanceof LateError) && !connection.isCommitting()
           throw error
         }
       })

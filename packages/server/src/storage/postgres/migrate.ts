@@ -6,6 +6,8 @@ import { clientConfig, type Target } from './driver.ts'
 
 export const CHANGE_BUCKETS = 16
 
+const ANSWER_MS = 2000
+
 const TRIES = 10
 /** Of a table that another process made at the same moment, and of one that is not there. */
 const MADE_MEANWHILE = new Set(['23505', '42P07', '42710', '40001'])
@@ -28,7 +30,8 @@ const KNOWN = migrations({ bytes: 'bytea', key: 'text collate "C"' })
 
 /** Brings the schema up to date, in one transaction under a lock. Names what it applied. */
 export function migrate(driver: typeof pg, target: Target): Promise<string[]> {
-  return withClient(driver, target, async (client) => {
+  // Without limits: an index over many rows takes its time.
+  return withClient(driver, clientConfig(driver, target, false), async (client) => {
     const { rows } = await client.query<{ server_encoding: string }>('show server_encoding')
     if (rows[0]?.server_encoding !== 'UTF8')
       throw new TypeError(`the database has the encoding ${rows[0]?.server_encoding}; it must be UTF8`)
@@ -49,15 +52,14 @@ export function migrate(driver: typeof pg, target: Target): Promise<string[]> {
 
 /** What separates the schema from this program's; changes nothing. */
 export function readSchema(driver: typeof pg, target: Target): Promise<SchemaState> {
-  return withClient(driver, target, async (client) => {
+  return withClient(driver, { ...clientConfig(driver, target, true), query_timeout: ANSWER_MS }, async (client) => {
     const { pending, newer } = compareSchema(KNOWN, await applied(client))
     return { pending: pending.map(({ version, name }) => `${version} ${name}`), newer }
   })
 }
 
-async function withClient<T>(driver: typeof pg, target: Target, run: (client: pg.Client) => Promise<T>): Promise<T> {
-  // Without limits: an index over many rows takes its time.
-  const client = new driver.Client(clientConfig(driver, target, false))
+async function withClient<T>(driver: typeof pg, config: pg.ClientConfig, run: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new driver.Client(config)
   client.on('error', () => {})
   await client.connect()
   try {

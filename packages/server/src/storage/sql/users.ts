@@ -6,6 +6,8 @@ import type { SqlEngine } from './engine.ts'
 import { fromUser, toUser, toUserOrNull } from './rows.ts'
 import { endSessions, liveSession } from './sessions.ts'
 
+const MANY = 100
+
 export function createUserStore({ query, transaction }: SqlEngine): UserStore {
   const findUser = (column: 'id' | 'username_key', value: string) =>
     query(async (db) => toUserOrNull(await db.selectFrom('users').selectAll().where(column, '=', value).executeTakeFirst()))
@@ -29,13 +31,15 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
       transaction(
         async (trx) => {
           const created = new Set<string>()
-          for (const user of users) {
-            const result = await trx
-              .insertInto('users')
-              .values(fromUser(user))
+          // A statement for each would be a trip to the server for each.
+          for (let from = 0; from < users.length; from += MANY) {
+            const rows = users.slice(from, from + MANY).map(fromUser)
+            const insert = trx.insertInto('users').values(rows)
+            const made = await insert
               .onConflict((conflict) => conflict.doNothing())
-              .executeTakeFirst()
-            if (result.numInsertedOrUpdatedRows === 1n) created.add(user.id)
+              .returning('id')
+              .execute()
+            for (const { id } of made) created.add(id)
           }
           if (created.size > 0) await note(trx, entry)
           return created

@@ -7,7 +7,7 @@ export const MEMORY = ':memory:'
 /** How long a start waits for what other processes are about to do. */
 export const START_WAIT_MS = 5000
 /** How long a running server stands still for another that writes, before it does something else and comes back. */
-export const STAND_STILL_MS = 20
+export const STAND_STILL_MS = 2
 const FILL_MS = 2000
 // Earlier versions can lose or damage data when a checkpoint meets a restarting log ("WAL-reset bug").
 const SQLITE_FLOOR = [3, 51, 3] as const
@@ -26,9 +26,10 @@ export function open(path: string): DatabaseSync {
  */
 export function prepareFile(path: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  // The log first: another process that starts makes the file before its log.
+  const hasLog = existsSync(`${path}-wal`)
   const isNew = !existsSync(path)
-  if (isNew && existsSync(`${path}-wal`))
-    throw new TypeError(`${path} is missing, and its log ${path}-wal is not; restore both, or a backup`)
+  if (isNew && hasLog) throw new TypeError(`${path} is missing, and its log ${path}-wal is not; restore both, or a backup`)
   try {
     // Made by us first: SQLite would create it with the process's own mask, and its log files copy its mode.
     closeSync(openSync(path, 'a', 0o600))
