@@ -14,14 +14,14 @@ process.on('disconnect', () => process.exit(0))
 /** Sends the same request over and over for some seconds, or each of many sessions once; latencies in microseconds. */
 async function measure({ port, ca, request, connections, seconds = Number.POSITIVE_INFINITY, pauseMs = 0, sessions = null }) {
   let next = 0
-  const bytes = Buffer.from(request)
-  const bytesOf = () => (sessions === null ? bytes : Buffer.from(request.replace('TOKEN', tokenOf(next++ % sessions))))
+  const requests = Array.from({ length: connections }, (_, caller) => Buffer.from(request.replace('CALLER', `${caller}`.padEnd(6))))
+  const bytesOf = (caller) => (sessions === null ? requests[caller] : Buffer.from(request.replace('TOKEN', tokenOf(next++ % sessions))))
   const isDone = (now) => now >= job.until || (sessions !== null && next >= sessions)
   const job = { port, ca, bytesOf, isDone, pauseMs, until: 0, latencies: [], failures: [] }
   const callers = await Promise.all(Array.from({ length: connections }, () => open(port, ca)))
   const from = performance.now()
   job.until = from + seconds * 1000
-  await Promise.all(callers.map((socket) => keepCalling(job, socket)))
+  await Promise.all(callers.map((socket, caller) => keepCalling(job, socket, caller)))
   const elapsed = (performance.now() - from) / 1000
   const sorted = Float64Array.from(job.latencies).sort()
   const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
@@ -70,18 +70,18 @@ function open(port, ca) {
 }
 
 /** One call after the other; a server may end a connection after some, and is called over another then. */
-async function keepCalling(job, first) {
-  for (let socket = first; socket !== null; ) socket = (await callUntilClosed(job, socket)) ? await open(job.port, job.ca) : null
+async function keepCalling(job, first, caller) {
+  for (let socket = first; socket !== null; ) socket = (await callUntilClosed(job, socket, caller)) ? await open(job.port, job.ca) : null
 }
 
 /** Answers whether there is time for more. */
-function callUntilClosed(job, socket) {
+function callUntilClosed(job, socket, caller) {
   return new Promise((resolve, reject) => {
     let received = null
     let sentAt = 0
     const send = () => {
       sentAt = performance.now()
-      socket.write(job.bytesOf())
+      socket.write(job.bytesOf(caller))
     }
     const finish = (more) => {
       socket.destroy()

@@ -9,11 +9,11 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const SERVER_LAYERS = [
   [
     'pure',
-    /^(address|common-passwords|cookies|cursors|endable|errors|foreign-hashes|identifiers|log|origin|password-rules|passwords|request-scope|tokens|transformer|work-queue)\.ts$/,
+    /^(address|common-passwords|cookies|cursors|endable|errors|foreign-hashes|identifiers|log|origin|password-rules|passwords|purge|request-scope|return-to|tokens|transformer|work-queue)\.ts$/,
   ],
   ['ports', /^(storage\/storage|providers\/provider)\.ts$/],
   ['options', /^options\.ts$/],
-  ['domain', /^(attributes|throttle|sessions|users|user-admin|live|oauth|audit)\.ts$/],
+  ['domain', /^(attributes|throttle|sessions|users|user-admin|live|identities|oauth|audit)\.ts$/],
   ['edge', /^(context|procedures|router)\.ts$|^routers\//],
   ['adapters', /^(storage|providers)\//],
   ['auth', /^auth\.ts$/],
@@ -22,7 +22,7 @@ const SERVER_LAYERS = [
 ]
 const CLIENT_LAYERS = [
   ['pure', /^(errors|cookie-jar)\.ts$/],
-  ['parts', /^(cookie-fetch|session|subscription-link|session-link|file-store|platform(-.*)?)\.ts$/],
+  ['parts', /^(cookie-fetch|session|subscription-link|session-link|file-store|loopback|platform(-.*)?)\.ts$/],
   ['client', /^client\.ts$/],
   ['surface', /^(index|node)\.ts$/],
 ]
@@ -30,7 +30,7 @@ const CLIENT_LAYERS = [
 // What a layer may not reach, beside other layers.
 const FORBIDDEN = [
   {
-    where: /^packages\/server\/src\/(throttle|sessions|users|user-admin|live|oauth|audit)\.ts$/,
+    where: /^packages\/server\/src\/(throttle|sessions|users|user-admin|live|identities|oauth|audit)\.ts$/,
     what: /^(@trpc\/|node:https?$)/,
     why: 'the domain knows neither tRPC nor HTTP',
   },

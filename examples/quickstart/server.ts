@@ -5,8 +5,7 @@ import { z } from 'zod'
 import { addDemoUsers, printGuide } from './demo.ts'
 
 const config = loadConfig({ TRPC_LOGIN_REGISTRATION: 'open', ...process.env })
-const { registration, trustedProxies } = config
-const auth = createAuth({ storage: config.openStorage(), registration, trustedProxies })
+const auth = createAuth({ storage: config.openStorage(), ...config.auth })
 
 const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
 const anyObject = z.record(z.string(), z.json())

@@ -54,14 +54,27 @@ export interface Client<TRouter extends AnyRouter> {
 export function createClient<TRouter extends AnyRouter>(options: ClientOptions<TRouter>): Client<TRouter> {
   const url = parseUrl(options)
   const { authPath = 'auth', fetch = globalThis.fetch.bind(globalThis), store = null, now = Date.now } = options
-  const jar = platform.createCookieJar?.({ origin: url.origin, store, now }) ?? null
-  const cookieFetch = createCookieFetch({ fetch, origin: url.origin, jar })
+  const { origin } = url
+  const jar = platform.createCookieJar?.({ name: '__Host-session', origin, store, now }) ?? null
+  // For sign-ins with a provider; they end with the program, so nobody needs to find it later.
+  const signInJar = platform.createCookieJar?.({ name: '__Host-sign-in', origin, store: null, now }) ?? null
+  const cookieFetch = createCookieFetch({ fetch, origin, jars: jar === null || signInJar === null ? null : [jar, signInJar] })
   const transport = createTransport(options, url.href, authPath, cookieFetch)
   const open = new Set<Unsubscribable>()
   let closed = false
   let recovering: Promise<void> | null = null
 
-  const { session, recorder } = createSession<SignedInOf<TRouter>>(() => askMe())
+  const { session, recorder } = createSession<SignedInOf<TRouter>>({
+    refresh: () => call<SignedInOf<TRouter> | null>('me'),
+    signInWith: (provider, { returnTo, remember, link, ...options } = {}) =>
+      platform.goToProvider(
+        {
+          begin: (loopback) => call<{ url: string }>('oauth.begin', { provider, returnTo, remember, link, ...loopback }),
+          finish: (parameters) => call<SignedInOf<TRouter>>('oauth.finish', { provider, parameters }),
+        },
+        options,
+      ),
+  })
   const link = (recover: (() => Promise<void>) | null): TRPCLink<TRouter> =>
     sessionLink({
       authPath,
@@ -83,9 +96,10 @@ export function createClient<TRouter extends AnyRouter>(options: ClientOptions<T
   const api = createTRPCClient<TRouter>({ links: [link(options.recover === undefined ? null : recoverOnce), transport] })
 
   // The path is known only at run time, so the typed proxy cannot name it.
-  const askMe = async (): Promise<SignedInOf<TRouter> | null> => {
-    const procedure = `${authPath}.me`.split('.').reduce<unknown>((proxy, key) => (proxy as Record<string, unknown>)[key], api)
-    return (procedure as { query(): Promise<SignedInOf<TRouter> | null> }).query()
+  const call = async <T>(name: string, input?: object): Promise<T> => {
+    const procedure = `${authPath}.${name}`.split('.').reduce<unknown>((proxy, key) => (proxy as Record<string, unknown>)[key], api)
+    const { query, mutate } = procedure as { query(): Promise<T>; mutate(input: object): Promise<T> }
+    return input === undefined ? query() : mutate(input)
   }
 
   return {

@@ -1,6 +1,8 @@
 import { parseSetCookie } from 'cookie'
 
-const NAME = '__Host-session'
+/** The cookies of a trpc-login server, and no others. */
+export type CookieName = '__Host-session' | '__Host-sign-in'
+
 const MAX_VALUE = 4096
 
 /** A session cookie as it is kept: `expiresAt` in milliseconds, `null` for one without `Max-Age`. */
@@ -15,8 +17,9 @@ export interface CookieStore {
   save(origin: string, cookie: StoredCookie | null): Promise<void>
 }
 
-/** The session cookie of one exact origin. */
+/** One cookie of one exact origin. */
 export interface CookieJar {
+  readonly name: CookieName
   /** The value for the next request, or `null`. */
   read(): Promise<string | null>
   /** Takes what a response sets; `sent` is what its request carried. */
@@ -25,8 +28,8 @@ export interface CookieJar {
 }
 
 /** The value lives in a closure, so that printing the jar or what holds it never shows the token. */
-export function createCookieJar(deps: { origin: string; store: CookieStore | null; now: () => number }): CookieJar {
-  const { origin, store, now } = deps
+export function createCookieJar(deps: { name: CookieName; origin: string; store: CookieStore | null; now: () => number }): CookieJar {
+  const { name, origin, store, now } = deps
   let cookie: StoredCookie | null = null
   let loaded: Promise<void> | undefined
 
@@ -41,6 +44,7 @@ export function createCookieJar(deps: { origin: string; store: CookieStore | nul
   }
 
   return {
+    name,
     async read() {
       await load()
       if (cookie !== null && cookie.expiresAt !== null && cookie.expiresAt <= now()) await keep(null)
@@ -48,7 +52,7 @@ export function createCookieJar(deps: { origin: string; store: CookieStore | nul
     },
     async receive(setCookies, sent) {
       for (const text of setCookies) {
-        const received = accept(text, now())
+        const received = accept(text, name, now())
         if (received === undefined) continue
         // A late answer to the old cookie must not delete the one that replaced it.
         if (received === null && (cookie?.value ?? null) !== sent) continue
@@ -60,10 +64,10 @@ export function createCookieJar(deps: { origin: string; store: CookieStore | nul
 }
 
 /** The cookie that a `Set-Cookie` line holds, `null` when it deletes ours, `undefined` when it is none of ours. */
-function accept(text: string, now: number): StoredCookie | null | undefined {
+function accept(text: string, own: CookieName, now: number): StoredCookie | null | undefined {
   // Byte for byte: a decoded value would not be the one that the server knows.
   const { name, value = '', domain, path, secure, maxAge, expires } = parseSetCookie(text, { decode: (raw) => raw })
-  if (name !== NAME || domain !== undefined || path !== '/' || secure !== true || value.length > MAX_VALUE) return undefined
+  if (name !== own || domain !== undefined || path !== '/' || secure !== true || value.length > MAX_VALUE) return undefined
   const expiresAt = maxAge === undefined ? (expires?.getTime() ?? null) : now + maxAge * 1000
   return value === '' || (expiresAt !== null && expiresAt <= now) ? null : { value, expiresAt }
 }

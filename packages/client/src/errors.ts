@@ -12,6 +12,7 @@ export type Reason =
   | 'not_found'
   | 'conflict'
   | 'invalid_input'
+  | 'sign_in_failed'
   | 'weak_password'
   | 'rate_limited'
   | 'overloaded'

@@ -7,7 +7,7 @@ export type { Client, ClientOptions, SignedInOf } from './client.ts'
 export type { CookieStore, StoredCookie } from './cookie-jar.ts'
 export { type Reason, reasonOf, retryAfterOf } from './errors.ts'
 export { fileStore } from './file-store.ts'
-export type { ClientSession, SessionState } from './session.ts'
+export type { ClientSession, SessionState, SignInWithOptions } from './session.ts'
 
 /** What only Node has beside the options of every client. */
 export interface NodeClientOptions<TRouter extends AnyRouter> extends Omit<ClientOptions<TRouter>, 'fetch'> {

@@ -4,7 +4,7 @@ import { observable, type Unsubscribable } from '@trpc/server/observable'
 import { reasonOf } from './errors.ts'
 import type { SessionRecorder } from './session.ts'
 
-const SIGNING_IN = new Set(['login', 'register', 'reauthenticate', 'changePassword'])
+const SIGNING_IN = new Set(['login', 'register', 'reauthenticate', 'changePassword', 'oauth.finish'])
 const SIGNING_OUT = new Set(['logout', 'account.delete'])
 const ALONE = new Set([...SIGNING_IN, ...SIGNING_OUT, 'resetPassword', 'oauth.begin'])
 

@@ -12,6 +12,25 @@ export interface ClientSession<S> {
   subscribe(listener: (state: SessionState<S>) => void): () => void
   /** Asks the server who is signed in. */
   refresh(): Promise<S | null>
+  /**
+   * Signs in with a provider that the server knows: in browsers it leaves the page for the provider, in Node it shows the address
+   * to open and waits until the person has come back.
+   * @throws TRPCClientError with the server's reason, such as `sign_in_failed`, `conflict` or `unavailable`
+   */
+  signInWith(provider: string, options?: SignInWithOptions): Promise<S>
+}
+
+/** How to sign in with a provider. */
+export interface SignInWithOptions {
+  /** The path of the server's origin to come back to. Browsers only. @default '/' */
+  readonly returnTo?: string
+  readonly remember?: boolean
+  /** Adds the account at the provider to the user who is signed in, and fresh. */
+  readonly link?: boolean
+  /** Shows the address to the person, or opens it. Node only. @default prints it on standard error */
+  readonly open?: (url: string) => unknown
+  /** Gives up. Node only; ten minutes end it too. */
+  readonly signal?: AbortSignal
 }
 
 /** What the session link reports. */
@@ -25,7 +44,10 @@ export interface SessionRecorder<S> {
   ended(): void
 }
 
-export function createSession<S>(refresh: () => Promise<S | null>): { session: ClientSession<S>; recorder: SessionRecorder<S> } {
+export function createSession<S>(acts: Pick<ClientSession<S>, 'refresh' | 'signInWith'>): {
+  session: ClientSession<S>
+  recorder: SessionRecorder<S>
+} {
   const listeners = new Set<(state: SessionState<S>) => void>()
   let state: SessionState<S> = { status: 'unknown', current: null }
   let generation = 0
@@ -49,7 +71,7 @@ export function createSession<S>(refresh: () => Promise<S | null>): { session: C
         listeners.add(listener)
         return () => void listeners.delete(listener)
       },
-      refresh,
+      ...acts,
     },
     recorder: {
       get generation() {

@@ -1,12 +1,11 @@
 import { decodeCursor, encodeCursor } from './cursors.ts'
 import type { Log } from './log.ts'
+import { createPurge } from './purge.ts'
 import type { AuditRecord, AuditStore } from './storage/storage.ts'
 import { newId } from './tokens.ts'
 
 const DAY_MS = 24 * 60 * 60_000
 const KEPT_MS = 365 * DAY_MS
-const PURGE_EVERY_MS = 10 * 60_000
-const PURGE_BATCH = 500
 const EXPORT_PAGE = 500
 
 /** Who does something, and from where. */
@@ -28,19 +27,13 @@ export type Audit = ReturnType<typeof createAudit>
 
 export function createAudit(deps: { store: AuditStore; now: () => number; log: Log }) {
   const { store, now, log } = deps
-  let purgedAt = Number.NEGATIVE_INFINITY
+  const purge = createPurge({ remove: (at, limit) => store.purge(at - KEPT_MS, limit), log, failure: 'audit_purge_failed' })
 
   /** An entry to be written with the change that it tells of; types are named after the OWASP logging vocabulary. */
   function entry(type: string, by: Act, subjectId: string | null, detail: Record<string, unknown> = {}): AuditRecord {
     const at = now()
-    purgeSometimes(at)
+    purge.sometimes(at)
     return { id: newId(at), at, type, actorId: by.actorId, subjectId, address: by.address, detail }
-  }
-
-  function purgeSometimes(at: number): void {
-    if (at - purgedAt < PURGE_EVERY_MS) return
-    purgedAt = at
-    store.purge(at - KEPT_MS, PURGE_BATCH).catch((error: unknown) => log.error({ error: String(error) }, 'audit_purge_failed'))
   }
 
   return {

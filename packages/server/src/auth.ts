@@ -2,13 +2,16 @@ import { createClientAddress } from './address.ts'
 import { createAttributeRules } from './attributes.ts'
 import { type Audit, createAudit } from './audit.ts'
 import { type AuthContext, type ContextRequest, createRequestAuth } from './context.ts'
+import { createIdentities, type Identities } from './identities.ts'
 import { createLiveSessions } from './live.ts'
 import { createJsonLog, type Log, withRequestIds } from './log.ts'
+import { createOAuth, type OAuth } from './oauth.ts'
 import { type AuthOptions, resolveOptions } from './options.ts'
 import { parseOrigin } from './origin.ts'
 import { createPasswords } from './passwords.ts'
 import { createGuards, type Guard } from './procedures.ts'
 import { createRouter } from './router.ts'
+import { type CompleteSignIn, createCompleteSignIn } from './routers/oauth.ts'
 import { createSessions, type Sessions } from './sessions.ts'
 import { failClosed } from './storage/fail-closed.ts'
 import { sqliteStorage } from './storage/sqlite.ts'
@@ -32,11 +35,15 @@ export interface Auth<TRole extends string = string, TAttributes extends Attribu
   /** Gives an application's context its `auth`; call it from `createContext` of any HTTP adapter. */
   createContext(request: ContextRequest): AuthContext
   readonly users: Users & UserAdmin
+  /** Sign-in with others; `complete` is what the callback route does. */
+  readonly oauth: Pick<OAuth, 'providers' | 'get' | 'loopbackTarget'> & Pick<Identities, 'list'> & { readonly complete: CompleteSignIn }
   /** What was done, by whom and to whom. */
   readonly audit: Pick<Audit, 'list' | 'perDay' | 'entry'>
   readonly sessions: Pick<Sessions, 'revoke' | 'revokeAll' | 'list' | 'purge'>
   readonly storage: Storage
   readonly log: Log
+  /** Says at which origin the application is reached, unless the option `baseUrl` said so. `createServer` does it; do it yourself with other adapters. */
+  useBaseUrl(origin: string): void
   /** Writes what is pending and closes the storage. */
   close(): Promise<void>
 }
@@ -62,16 +69,43 @@ export function createAuth<const TRole extends string = never, TAttributes exten
   const attributes = createAttributeRules(resolved.attributes)
   const people = { store: storage.users, audit, passwords, throttle, now, rules: resolved.password, attributes, log }
   const users = { ...createUsers(people), ...createUserAdmin({ ...people, resetUrl: resolved.resetUrl }) }
-  const live = createLiveSessions({ store: storage.sessions, changes: storage.changes, sessions, now, log })
+  const identities = createIdentities({ ...people, store: storage.identities, users: storage.users, registration })
+  let { baseUrl } = resolved
+  const oauth = createOAuth({
+    providers: resolved.providers,
+    store: storage.transactions,
+    identities,
+    sessions,
+    throttle,
+    audit,
+    now,
+    log,
+    baseUrl() {
+      if (baseUrl === undefined) throw new TypeError('createAuth: baseUrl is needed for sign-in with others')
+      return baseUrl
+    },
+  })
+  const completeSignIn = createCompleteSignIn({ oauth, sessions, appUrl: resolved.appUrl ?? '' })
+  const live = createLiveSessions({ store: storage.sessions, identities, changes: storage.changes, sessions, now, log })
   const guards = createGuards(sessions, live)
 
   return {
-    router: createRouter({ users, audit, sessions, live, guards, registration }),
+    router: createRouter({ users, audit, sessions, live, guards, registration, oauth, identities, completeSignIn }),
     requireUser: asGuard(guards.requireUser),
     requireFresh: (maxAgeMs) => asGuard(guards.requireFresh(maxAgeMs)),
     requireRole: (role) => asGuard(guards.requireRole(role)),
     createContext: (request) => ({ auth: createRequestAuth({ sessions, clientAddress, allowedOrigins }, request) }),
     users,
+    oauth: {
+      providers: oauth.providers,
+      get: oauth.get,
+      loopbackTarget: oauth.loopbackTarget,
+      list: identities.list,
+      complete: completeSignIn,
+    },
+    useBaseUrl(origin) {
+      baseUrl ??= parseOrigin(origin)
+    },
     audit,
     sessions,
     storage,

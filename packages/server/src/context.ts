@@ -1,13 +1,15 @@
 import type { ClientAddress } from './address.ts'
-import { clearedSessionCookie, readSessionToken, sessionCookie } from './cookies.ts'
+import { clearedSessionCookie, readToken, SESSION_COOKIE, SIGN_IN_COOKIE, sessionCookie, signInCookie } from './cookies.ts'
 import { AuthError } from './errors.ts'
 import { isAllowedOrigin } from './origin.ts'
 import { isVetted, newRequestId, requestId } from './request-scope.ts'
 import type { Live, Resolution, Session, Sessions } from './sessions.ts'
 import type { SessionRecord, UserRecord } from './storage/storage.ts'
+import { newToken } from './tokens.ts'
 import { toUser, type User } from './users.ts'
 
 const MAX_USER_AGENT = 300
+const SIGN_IN_MS = 10 * 60_000
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** Who is signed in, and with which session. */
@@ -29,14 +31,20 @@ export interface RequestAuth {
   readonly address: string | null
   /** Who is signed in, or `null`. */
   signedIn(): Promise<SignedIn | null>
+  /** The stored session and user, or `null`. */
+  findLive(): Promise<Live | null>
   /** The stored session and user. @throws `not_signed_in`, `session_ended` */
   requireLive(): Promise<Live>
   /** Starts a session for someone whose proof of identity the caller has checked. */
-  login(user: UserRecord, options?: { remember?: boolean }): Promise<SignedIn>
+  login(user: UserRecord, options?: { remember?: boolean; provider?: string }): Promise<SignedIn>
   /** Goes on with a session under its new token. */
   replace(user: UserRecord, renewed: { token: string; session: SessionRecord }): SignedIn
   /** Ends the session, if there is one. */
   logout(): Promise<void>
+  /** What binds sign-ins with providers to this browser, or `null` where none has begun. */
+  findSignInBinding(): string | null
+  /** The same, made where there is none; kept by the browser for as long as such a sign-in may take. */
+  keepSignInBinding(): string
 }
 
 /** The part of an adapter's `createContext` argument that is used here: Node adapters give `res`, fetch adapters `resHeaders`. */
@@ -74,7 +82,7 @@ export function createRequestAuth(
   request: ContextRequest,
 ): RequestAuth {
   const { sessions, clientAddress, allowedOrigins } = deps
-  const token = readSessionToken(header(request, 'cookie'))
+  const token = readToken(header(request, 'cookie'), SESSION_COOKIE)
   const address = clientAddress(peerOf(request), header(request, 'x-forwarded-for'))
   let resolution: Promise<Resolution> | undefined
   requireAlone(request)
@@ -111,16 +119,20 @@ export function createRequestAuth(
       const found = await resolve()
       return found.state === 'live' ? signedIn(found) : null
     },
+    async findLive() {
+      const found = await resolve()
+      return found.state === 'live' ? found : null
+    },
     async requireLive() {
       const found = await resolve()
       if (found.state === 'live') return found
       throw new AuthError(found.state === 'ended' ? 'session_ended' : 'not_signed_in')
     },
-    async login(user, { remember = false } = {}) {
+    async login(user, { remember = false, provider } = {}) {
       requireOwnOrigin(request, allowedOrigins)
       requireWritable(request)
       const userAgent = header(request, 'user-agent')?.slice(0, MAX_USER_AGENT) ?? null
-      return become(user, await sessions.start(user, { remember, userAgent, ip: address, replaces: token }))
+      return become(user, await sessions.start(user, { remember, userAgent, ip: address, replaces: token, provider: provider ?? null }))
     },
     replace(user, renewed) {
       requireOwnOrigin(request, allowedOrigins)
@@ -135,6 +147,15 @@ export function createRequestAuth(
         await sessions.revoke(found.user.id, found.session.id, { actorId: found.user.id, address }).catch(ignoreNotFound)
       if (token !== null && found.state !== 'ended') write(request, clearedSessionCookie())
       resolution = Promise.resolve({ state: 'unknown' })
+    },
+    findSignInBinding: () => readToken(header(request, 'cookie'), SIGN_IN_COOKIE),
+    keepSignInBinding() {
+      requireOwnOrigin(request, allowedOrigins)
+      requireWritable(request)
+      // The same for all tabs of a browser, so that sign-ins may be under way in several of them.
+      const binding = readToken(header(request, 'cookie'), SIGN_IN_COOKIE) ?? newToken()
+      write(request, signInCookie(binding, SIGN_IN_MS))
+      return binding
     },
   }
 }

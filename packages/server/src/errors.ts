@@ -22,6 +22,7 @@ export const REASONS = {
   not_found: { code: 'NOT_FOUND', message: 'Not found' },
   conflict: { code: 'CONFLICT', message: 'Already taken' },
   invalid_input: { code: 'BAD_REQUEST', message: 'The input was refused' },
+  sign_in_failed: { code: 'BAD_REQUEST', message: 'The sign-in did not succeed; start again' },
   weak_password: { code: 'BAD_REQUEST', message: 'This password is too weak' },
   rate_limited: { code: 'TOO_MANY_REQUESTS', message: 'Too many attempts; try again later' },
   overloaded: { code: 'SERVICE_UNAVAILABLE', message: 'The server is overloaded; try again later' },

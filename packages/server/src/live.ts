@@ -1,5 +1,6 @@
 import { endable } from './endable.ts'
 import { AuthError } from './errors.ts'
+import type { Identities } from './identities.ts'
 import type { Log } from './log.ts'
 import type { Live, Sessions } from './sessions.ts'
 import type { SessionStore } from './storage/storage.ts'
@@ -29,12 +30,13 @@ export type LiveSessions = ReturnType<typeof createLiveSessions>
 /** Watches the sessions behind open streams: one question to the store each tick, however many there are. */
 export function createLiveSessions(deps: {
   store: SessionStore
+  identities: Pick<Identities, 'list'>
   changes: () => Promise<number>
-  sessions: Pick<Sessions, 'isLive' | 'list'>
+  sessions: Pick<Sessions, 'isLive' | 'noteEnd' | 'list'>
   now: () => number
   log: Log
 }) {
-  const { store, sessions, now, log } = deps
+  const { store, identities, sessions, now, log } = deps
   const followers = new Map<Follower, Live>()
   let timer: NodeJS.Timeout | undefined
   let known: number | null = null
@@ -84,6 +86,7 @@ export function createLiveSessions(deps: {
       if (!followers.has(follower)) continue
       if (live === undefined || !sessions.isLive(live)) {
         forget(follower)
+        if (live !== undefined) sessions.noteEnd(live.session)
         follower.ended(new AuthError('session_ended'))
       } else {
         followers.set(follower, live)
@@ -154,7 +157,8 @@ export function createLiveSessions(deps: {
 
   async function snapshot({ user }: Live): Promise<Snapshot> {
     const ends = (await sessions.list(user.id)).map(({ id, expiresAt }) => [id, expiresAt.getTime()] as const)
-    return { account: JSON.stringify([toUser(user), user.epoch, user.passwordHash]), ends: new Map(ends) }
+    const account = [toUser(user), user.epoch, user.passwordHash, await identities.list(user.id)]
+    return { account: JSON.stringify(account), ends: new Map(ends) }
   }
 
   return {

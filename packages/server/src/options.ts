@@ -1,5 +1,8 @@
+import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import type { Log } from './log.ts'
+import { parseOrigin } from './origin.ts'
+import type { Provider } from './providers/provider.ts'
 import type { Attributes, Storage } from './storage/storage.ts'
 
 const MINUTE_MS = 60_000
@@ -29,6 +32,8 @@ export interface AuthOptions<TRole extends string = string, TAttributes extends 
     minLength?: number
     /** Words that make no password, such as the service's name. @default none beside trpc-login */
     contextWords?: readonly string[]
+    /** Hashes computed at the same time; fewer where several processes share the cores. @default one a core */
+    atOnce?: number
     /** Argon2id memory in KiB. @default 19456, which is also the least */
     memoryKiB?: number
     /** Argon2id passes. @default 2, which is also the least */
@@ -38,6 +43,12 @@ export interface AuthOptions<TRole extends string = string, TAttributes extends 
   }
   /** Whether `auth.register` makes accounts. @default 'closed' */
   registration?: 'open' | 'closed'
+  /** Services to sign in with, such as `google({ clientId, clientSecret })` of `@trpc-login/server/providers`. @default none */
+  providers?: readonly Provider[]
+  /** The public origin, to which providers send people back. @default what `createServer` says, the listening address at last */
+  baseUrl?: string
+  /** The origin of the application's pages, where it is another one: sign-ins with providers come back to a path of it. @default `baseUrl` */
+  appUrl?: string
   /** The page of yours to which a link for setting a new password leads; it gets `#token=...`. @default 'https://localhost:8443/reset-password' */
   resetUrl?: string
   /** What one address (IPv4, or IPv6 /64) may do; accounts have limits of their own. Raise them where many people share one address. */
@@ -66,6 +77,17 @@ export interface AuthOptions<TRole extends string = string, TAttributes extends 
   log?: Log
 }
 
+const PROVIDER = /^[a-z0-9-]{1,32}$/
+
+function asOrigin(text: string, ctx: z.RefinementCtx): string {
+  try {
+    return parseOrigin(text)
+  } catch {
+    ctx.addIssue({ code: 'custom', message: 'must be an https origin such as https://app.example.com' })
+    return z.NEVER
+  }
+}
+
 const span = z.int('must be a positive whole number').positive('must be a positive whole number')
 
 const schema = z.strictObject({
@@ -84,12 +106,22 @@ const schema = z.strictObject({
     .strictObject({
       minLength: z.int().min(8, 'must be 8 to 64').max(64, 'must be 8 to 64').default(15),
       contextWords: z.array(z.string().min(4, 'must have 4 characters or more')).readonly().default([]),
+      atOnce: span.default(() => availableParallelism()),
       memoryKiB: z.int().min(19_456, 'must be at least 19456').max(4_194_304, 'must be at most 4194304').default(19_456),
       iterations: z.int().min(2, 'must be at least 2').max(64, 'must be at most 64').default(2),
       parallelism: z.int().min(1, 'must be at least 1').max(64, 'must be at most 64').default(1),
     })
     .prefault({}),
   registration: z.enum(['open', 'closed'], 'must be open or closed').default('closed'),
+  providers: z
+    .array(
+      z.custom<Provider>((value) => PROVIDER.test(String((value as Partial<Provider> | null)?.id)), 'must have an id of a-z, 0-9 and -'),
+    )
+    .refine((list) => new Set(list.map(({ id }) => id)).size === list.length, 'must have ids that differ')
+    .readonly()
+    .default([]),
+  baseUrl: z.string().transform(asOrigin).optional(),
+  appUrl: z.string().transform(asOrigin).optional(),
   resetUrl: z.url({ protocol: /^https$/, error: 'must be an https URL' }).default('https://localhost:8443/reset-password'),
   limits: z
     .strictObject({ failuresPerAddress: span.default(20), callsPerAddress: span.default(60), signUpsPerAddress: span.default(5) })

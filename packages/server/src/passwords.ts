@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { availableParallelism } from 'node:os'
 import { hash, verify } from '@node-rs/argon2'
 import { readForeignHash } from './foreign-hashes.ts'
 import { canonicalPassword } from './password-rules.ts'
@@ -10,6 +9,11 @@ export interface PasswordParameters {
   readonly memoryKiB: number
   readonly iterations: number
   readonly parallelism: number
+}
+
+/** How much of the machine hashing may take. */
+export interface PasswordOptions extends PasswordParameters {
+  readonly atOnce: number
 }
 
 /** Argon2id with one set of parameters. */
@@ -30,10 +34,10 @@ const PHC = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$/
 const MAX_WAITING = 64
 const MAX_WAIT_MS = 2000
 
-export function createPasswords(parameters: PasswordParameters): Passwords {
-  const { memoryKiB, iterations, parallelism } = parameters
+export function createPasswords(options: PasswordOptions): Passwords {
+  const { memoryKiB, iterations, parallelism, atOnce } = options
   // The library's default algorithm is argon2id; its enum is an ambient const one, which erasable TypeScript cannot read.
-  const queue = createWorkQueue({ atOnce: availableParallelism(), waiting: MAX_WAITING, waitMs: MAX_WAIT_MS })
+  const queue = createWorkQueue({ atOnce, waiting: MAX_WAITING, waitMs: MAX_WAIT_MS })
   const hashNow = (password: string) =>
     hash(canonicalPassword(password), { memoryCost: memoryKiB, timeCost: iterations, parallelism, outputLen: 32 })
   let decoy: Promise<string> | undefined

@@ -1,10 +1,14 @@
 import { z } from 'zod'
 import type { Audit } from './audit.ts'
+import type { AuthContext } from './context.ts'
 import { AuthError } from './errors.ts'
 import { emailSchema, nameSchema, usernameSchema } from './identifiers.ts'
+import type { Identities } from './identities.ts'
 import type { LiveSessions } from './live.ts'
+import type { OAuth } from './oauth.ts'
 import { passwordSchema } from './password-rules.ts'
-import { type Guards, t } from './procedures.ts'
+import { type Guarded, type Guards, t } from './procedures.ts'
+import { type CompleteSignIn, createOAuthRouter } from './routers/oauth.ts'
 import { actOf, createAuditRouter, createUsersRouter } from './routers/users.ts'
 import type { Sessions } from './sessions.ts'
 import type { UserAdmin } from './user-admin.ts'
@@ -28,11 +32,25 @@ export function createRouter(deps: {
   live: LiveSessions
   guards: Guards
   registration: 'open' | 'closed'
+  oauth: OAuth
+  identities: Identities
+  completeSignIn: CompleteSignIn
 }) {
-  const { users, audit, sessions, live, guards, registration } = deps
+  const { users, audit, sessions, live, guards, registration, oauth, identities, completeSignIn } = deps
   const open = t.procedure.meta({ access: 'public' })
   const user = guards.requireUser.meta({ access: 'user' })
   const fresh = guards.requireFresh().meta({ access: 'fresh' })
+
+  /** The password, or where there is none a session that a provider has made fresh (ASVS 6.2.3). */
+  async function requireProof({ records, auth }: Guarded & AuthContext, field: string, password: string | undefined): Promise<void> {
+    if (password !== undefined) return users.requirePassword(records.user, password, auth.address)
+    if (records.user.passwordHash === null) {
+      if (sessions.isFresh(records.session)) return
+      throw new AuthError('reauthentication_required', { message: 'Sign in with your provider again first' })
+    }
+    const message = 'Enter your password'
+    throw new AuthError('invalid_input', { message: `${field}: ${message}`, issues: [{ path: [field], message }] })
+  }
 
   return t.router({
     login: open
@@ -72,9 +90,10 @@ export function createRouter(deps: {
       }),
     changePassword: user
       .meta(ALONE)
-      .input(z.strictObject({ currentPassword: passwordSchema, newPassword: passwordSchema }))
-      .mutation(async ({ ctx, input }) => {
-        const renewed = await users.changePassword(ctx.records.user, ctx.records.session, { ...input, address: ctx.auth.address })
+      .input(z.strictObject({ currentPassword: passwordSchema.optional(), newPassword: passwordSchema }))
+      .mutation(async ({ ctx, input: { currentPassword, newPassword } }) => {
+        await requireProof(ctx, 'currentPassword', currentPassword)
+        const renewed = await users.changePassword(ctx.records.user, ctx.records.session, newPassword, ctx.auth.address)
         return ctx.auth.replace(ctx.records.user, renewed)
       }),
     events: guards.requireUserAtStart.meta({ access: 'user' }).subscription(({ ctx, signal }) => live.events(ctx.records, signal)),
@@ -86,6 +105,7 @@ export function createRouter(deps: {
       }),
       revokeOthers: user.mutation(async ({ ctx }) => ({ revoked: await sessions.revokeAll(ctx.user.id, ctx.session.id, actOf(ctx)) })),
     },
+    oauth: createOAuthRouter({ oauth, identities, completeSignIn, guards }),
     users: createUsersRouter({ users, sessions, guards }),
     audit: createAuditRouter({ audit, guards }),
     account: {
@@ -94,9 +114,9 @@ export function createRouter(deps: {
         .mutation(async ({ ctx, input }) => (input.name === undefined ? ctx.user : toUser(await users.setName(ctx.user.id, input.name)))),
       delete: fresh
         .meta(ALONE)
-        .input(z.strictObject({ password: passwordSchema }))
+        .input(z.strictObject({ password: passwordSchema.optional() }))
         .mutation(async ({ ctx, input }) => {
-          await users.requirePassword(ctx.records.user, input.password, ctx.auth.address)
+          await requireProof(ctx, 'password', input.password)
           await users.delete(ctx.user.id, actOf(ctx))
           await ctx.auth.logout()
           return OK
@@ -104,6 +124,7 @@ export function createRouter(deps: {
       export: fresh.query(async ({ ctx }) => ({
         user: ctx.user,
         sessions: await sessions.list(ctx.user.id, ctx.session.id),
+        identities: await identities.list(ctx.user.id),
         audit: await audit.everythingOf(ctx.user.id),
       })),
     },

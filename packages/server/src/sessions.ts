@@ -2,13 +2,14 @@ import { type Act, type Audit, SYSTEM } from './audit.ts'
 import { AuthError } from './errors.ts'
 import type { Log } from './log.ts'
 import type { SessionOptions } from './options.ts'
+import { createPurge } from './purge.ts'
 import type { SessionRecord, SessionStore, SessionUse, UserRecord } from './storage/storage.ts'
 import { hashToken, newId, newToken } from './tokens.ts'
 
 const LAST_SEEN_STEP_MS = 60_000
-const PURGE_EVERY_MS = 10 * 60_000
 const PURGE_AFTER_MS = 24 * 60 * 60_000
-const PURGE_BATCH = 500
+// Clocks of servers differ by a little.
+const CLOCK_SKEW_MS = 60_000
 
 /** A session as its user sees it; the token is not part of it. */
 export interface Session {
@@ -42,6 +43,8 @@ export interface Origination {
   readonly ip: string | null
   /** The token that came with the request: never adopted, and ended. */
   readonly replaces: string | null
+  /** The provider that vouched for the user, or `null`. */
+  readonly provider: string | null
 }
 
 export type Sessions = ReturnType<typeof createSessions>
@@ -49,8 +52,9 @@ export type Sessions = ReturnType<typeof createSessions>
 export function createSessions(deps: { store: SessionStore; audit: Audit; now: () => number; options: SessionOptions; log: Log }) {
   const { store, audit, now, options, log } = deps
   const uses = new Map<string, SessionUse>()
+  const expired = new Set<string>()
   let flushing: Promise<void> = Promise.resolve()
-  let purgedAt = Number.NEGATIVE_INFINITY
+  const purge = createPurge({ remove: (at, limit) => store.purge(at - PURGE_AFTER_MS, limit), log, failure: 'session_purge_failed' })
 
   /** Starts a session for someone who has proved who they are. @throws `invalid_credentials` when the account changed meanwhile */
   async function start(user: UserRecord, from: Origination) {
@@ -76,11 +80,12 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     const entry = audit.entry('authn_login_success', { actorId: user.id, address: from.ip }, user.id, {
       sessionId: session.id,
       remembered: session.remembered,
+      ...(from.provider === null ? {} : { provider: from.provider }),
     })
     const started = await store.start(session, { replaces, maxPerUser: options.maxPerUser, entry })
     if (!started) throw new AuthError('invalid_credentials')
     log.info({ userId: user.id, sessionId: session.id, remembered: session.remembered }, 'session_created')
-    purgeSometimes(at)
+    purge.sometimes(at)
     return { token, session, user }
   }
 
@@ -89,7 +94,10 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     if (found === null) return { state: 'unknown' }
     const { session, user } = found
     const at = now()
-    if (!isLive(found)) return { state: 'ended' }
+    if (!isLive(found)) {
+      noteEnd(session)
+      return { state: 'ended' }
+    }
     if (at - session.lastSeenAt >= LAST_SEEN_STEP_MS) noteUse(session, at)
     return { state: 'live', session, user }
   }
@@ -101,23 +109,39 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
 
   /** Notes the use for a later write: the caller must not wait for it, and many calls make one write. */
   function noteUse(session: SessionRecord, at: number): void {
-    if (uses.size === 0) setImmediate(() => void flush())
+    flushSoon()
     const expiresAt = Math.min(at + idleMs(session.remembered), session.absoluteExpiresAt)
     uses.set(session.id, { id: session.id, lastSeenAt: at, expiresAt })
+  }
+
+  /** A session that was refused as expired stays so, whatever becomes of the clock. */
+  function noteEnd({ id, endedAt, expiresAt }: SessionRecord): void {
+    if (endedAt !== null || expiresAt > now()) return
+    flushSoon()
+    expired.add(id)
+  }
+
+  function flushSoon(): void {
+    if (uses.size === 0 && expired.size === 0) setImmediate(() => void flush())
   }
 
   /** Writes what is noted; resolves when it is in the store. */
   function flush(): Promise<void> {
     flushing = flushing.then(async () => {
-      if (uses.size === 0) return
-      const batch = [...uses.values()]
+      const [batch, ends] = [[...uses.values()], [...expired]]
       uses.clear()
+      expired.clear()
       // Judged by the time of the use, for which the session was live, not by that of the write.
       const usedAt = Math.min(...batch.map(({ lastSeenAt }) => lastSeenAt))
       // The caller was answered long ago, and the next use tries again.
-      await store.extend(batch, usedAt).catch((error: unknown) => log.error({ error: String(error) }, 'session_extend_failed'))
+      if (batch.length > 0) await store.extend(batch, usedAt).catch(noteFailure)
+      if (ends.length > 0) await store.expire(ends, now()).catch(noteFailure)
     })
     return flushing
+  }
+
+  function noteFailure(error: unknown): void {
+    log.error({ error: String(error) }, 'session_extend_failed')
   }
 
   /** A new token for a session whose user proved a secret again (ASVS 7.2.4). @throws `session_ended` when it ended meanwhile */
@@ -126,22 +150,6 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     const change = { from: session.tokenHash, to: hashToken(token), authenticatedAt: now() }
     if (!(await store.rotate(session.id, change))) throw new AuthError('session_ended')
     return { token, session: { ...session, tokenHash: change.to, authenticatedAt: change.authenticatedAt } }
-  }
-
-  function purgeSometimes(at: number): void {
-    if (at - purgedAt < PURGE_EVERY_MS) return
-    purgedAt = at
-    purge().catch((error: unknown) => log.error({ error: String(error) }, 'session_purge_failed'))
-  }
-
-  /** Removes sessions a day past their end, in batches that never hold the database for long; answers how many. */
-  async function purge(): Promise<number> {
-    let purged = 0
-    for (;;) {
-      const count = await store.purge(now() - PURGE_AFTER_MS, PURGE_BATCH)
-      purged += count
-      if (count < PURGE_BATCH) return purged
-    }
   }
 
   function idleMs(remembered: boolean): number {
@@ -163,16 +171,20 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
   }
 
   function isFresh(record: SessionRecord, maxAgeMs = options.freshMs): boolean {
-    return now() - record.authenticatedAt < maxAgeMs
+    const age = now() - record.authenticatedAt
+    // A secret that is to be proved in the future was proved by a clock that has been set back since.
+    return age < maxAgeMs && age >= -CLOCK_SKEW_MS
   }
 
   return {
     start,
     resolve,
     isLive,
+    noteEnd,
     rotate,
     flush,
-    purge,
+    /** Removes sessions a day past their end; answers how many. */
+    purge: () => purge.now(now()),
     isFresh,
     toSession,
     /** Ends one session of a user. @throws `not_found` when the user has no such session */
@@ -181,8 +193,8 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
       if (!(await store.end(id, userId, now(), entry))) throw new AuthError('not_found')
       log.info({ userId, sessionId: id, actorId: by.actorId }, 'session_revoked')
     },
-    /** Ends all sessions of a user, but for one to keep; answers how many. */
-    async revokeAll(userId: string, except: string | null = null, by: Act = SYSTEM): Promise<number> {
+    /** Ends all sessions of a user, or with `null` of everyone, but for one to keep; answers how many. */
+    async revokeAll(userId: string | null, except: string | null = null, by: Act = SYSTEM): Promise<number> {
       const revoked = await store.endAll(userId, except, now(), audit.entry('session_revoked', by, userId, { all: true }))
       log.info({ userId, revoked, actorId: by.actorId }, 'session_revoked')
       return revoked

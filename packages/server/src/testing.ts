@@ -65,9 +65,12 @@ function createBrowser(auth: Auth): RequestAuth {
     requestId: request().requestId,
     address: null,
     signedIn: () => request().signedIn(),
+    findLive: () => request().findLive(),
     requireLive: () => request().requireLive(),
     login: (...args) => request().login(...args),
     replace: (...args) => request().replace(...args),
     logout: () => request().logout(),
+    findSignInBinding: () => request().findSignInBinding(),
+    keepSignInBinding: () => request().keepSignInBinding(),
   }
 }

@@ -2,6 +2,7 @@ import { addressBucket } from './address.ts'
 import { AuthError } from './errors.ts'
 import type { Log } from './log.ts'
 import type { LimitOptions } from './options.ts'
+import { createPurge } from './purge.ts'
 import type { AttemptStore, Attempts } from './storage/storage.ts'
 
 const MINUTE_MS = 60_000
@@ -14,8 +15,6 @@ const LOCK_AT = 100
 // An account's counter must outlast any patience; one of an account that does not exist need not.
 const FOREVER = Number.MAX_SAFE_INTEGER
 const UNKNOWN_ACCOUNT_MS = 30 * 24 * HOUR_MS
-const PURGE_EVERY_MS = 10 * MINUTE_MS
-const PURGE_BATCH = 500
 const NOTHING: Attempts = { count: 0, blockedUntil: 0, expiresAt: 0 }
 
 /** Whose secret is tried, and from where. */
@@ -35,7 +34,7 @@ interface Window {
 
 export function createThrottle(deps: { store: AttemptStore; now: () => number; limits: LimitOptions; log: Log }) {
   const { store, now, limits, log } = deps
-  let purgedAt = Number.NEGATIVE_INFINITY
+  const purge = createPurge({ remove: store.purge, log, failure: 'attempts_purge_failed' })
 
   /**
    * Lets a secret be checked while the account and the address may try: the attempt is counted before the check begins, so that
@@ -51,7 +50,10 @@ export function createThrottle(deps: { store: AttemptStore; now: () => number; l
       const known = alive(current.get(accountKey), at)
       locked = known.count >= LOCK_AT
       // Without end, so without a time to come back at: the answer to give is that of a wrong password.
-      const until = Math.max(locked ? 0 : known.blockedUntil, ...windows.map((window) => blockedUntil(current, window, at)))
+      const until = Math.max(
+        locked ? 0 : credible(known.blockedUntil, at, MAX_DELAY_MS),
+        ...windows.map((window) => blockedUntil(current, window, at)),
+      )
       if (until > at) return until
       const expiresAt = account.exists ? FOREVER : at + UNKNOWN_ACCOUNT_MS
       return new Map([[accountKey, { ...failedOnceMore(known, at), expiresAt }], ...windows.map((window) => counted(current, window, at))])
@@ -63,10 +65,14 @@ export function createThrottle(deps: { store: AttemptStore; now: () => number; l
     } catch (error) {
       if (!(error instanceof AuthError && error.reason === 'invalid_credentials')) {
         // Nothing was learned about the secret, so nobody is to pay for it.
-        await store.change(
+        const given = store.change(
           [accountKey, failures.key],
           (current) => new Map([accountKey, failures.key].flatMap((key) => givenBack(current, key))),
         )
+        // The caller of a store that does not answer has waited once already.
+        if (error instanceof AuthError && error.reason === 'unavailable')
+          given.catch((error: unknown) => log.error({ error: String(error) }, 'attempt_not_given_back'))
+        else await given
       }
       throw error
     }
@@ -104,7 +110,7 @@ export function createThrottle(deps: { store: AttemptStore; now: () => number; l
     decide: (current: ReadonlyMap<string, Attempts>, at: number) => number | ReadonlyMap<string, Attempts>,
   ): Promise<void> {
     const at = now()
-    purgeSometimes(at)
+    purge.sometimes(at)
     let until = 0
     await store.change(keys, (current) => {
       const decided = decide(current, at)
@@ -122,12 +128,6 @@ export function createThrottle(deps: { store: AttemptStore; now: () => number; l
 
   function callsOf(address: string | null): Window {
     return { key: `calls:${addressBucket(address)}`, limit: limits.callsPerAddress, ms: MINUTE_MS }
-  }
-
-  function purgeSometimes(at: number): void {
-    if (at - purgedAt < PURGE_EVERY_MS) return
-    purgedAt = at
-    store.purge(at, PURGE_BATCH).catch((error: unknown) => log.error({ error: String(error) }, 'attempts_purge_failed'))
   }
 
   return {
@@ -149,13 +149,25 @@ function failedOnceMore({ count, blockedUntil }: Attempts, at: number): Omit<Att
   return { count: count + 1, blockedUntil: delay === 0 ? blockedUntil : at + delay }
 }
 
-function blockedUntil(current: ReadonlyMap<string, Attempts>, { key, limit }: Window, at: number): number {
-  const known = alive(current.get(key), at)
+/** An end that lies further ahead than any is ever set was set by a clock that has been set back since: it is over. */
+function credible(until: number, at: number, longestMs: number): number {
+  return until - at > longestMs ? 0 : until
+}
+
+function inWindow(current: ReadonlyMap<string, Attempts>, { key, ms }: Window, at: number): Attempts {
+  const known = current.get(key)
+  return known === undefined || credible(known.expiresAt, at, ms) <= at ? NOTHING : known
+}
+
+function blockedUntil(current: ReadonlyMap<string, Attempts>, window: Window, at: number): number {
+  const { limit } = window
+  const known = inWindow(current, window, at)
   return known.count >= limit ? known.expiresAt : 0
 }
 
-function counted(current: ReadonlyMap<string, Attempts>, { key, ms }: Window, at: number): readonly [string, Attempts] {
-  const known = alive(current.get(key), at)
+function counted(current: ReadonlyMap<string, Attempts>, window: Window, at: number): readonly [string, Attempts] {
+  const { key, ms } = window
+  const known = inWindow(current, window, at)
   return [key, { count: known.count + 1, blockedUntil: 0, expiresAt: known.count === 0 ? at + ms : known.expiresAt }]
 }
 

@@ -57,24 +57,11 @@ export function createUsers(deps: {
 
   /** Makes an account. @throws `conflict` when the username is taken, `weak_password` */
   async function create(input: NewUser, by: Act = SYSTEM): Promise<UserRecord> {
-    const email = input.email ?? null
-    if (input.password !== undefined) requireStrongPassword(input.password, rules, { username: input.username, email })
-    const user: UserRecord = {
-      id: newId(now()),
-      username: input.username,
-      usernameKey: usernameKey(input.username),
-      name: input.name ?? null,
-      email,
-      emailVerifiedAt: email !== null && input.emailVerified === true ? now() : null,
-      roles: [...new Set(input.roles ?? [])],
-      passwordHash: input.password === undefined ? null : await passwords.hash(input.password),
-      epoch: 0,
-      createdAt: now(),
-      disabledAt: null,
-      lastLoginAt: null,
-      attributes: attributes.parse(input.attributes ?? {}, input.attributes !== undefined),
-    }
-    const { id, username, roles } = user
+    const { username, email = null, password } = input
+    if (password !== undefined) requireStrongPassword(password, rules, { username, email })
+    const passwordHash = password === undefined ? null : await passwords.hash(password)
+    const user = newUserRecord(input, { at: now(), passwordHash, attributes })
+    const { id, roles } = user
     if (!(await store.create(user, audit.entry('user_created', by, id, { username, roles }))))
       throw new AuthError('conflict', { message: 'This username or address is taken' })
     log.info({ userId: user.id }, 'user_created')
@@ -133,21 +120,16 @@ export function createUsers(deps: {
   }
 
   /**
-   * Replaces the password and ends every session but the given one, which gets a new token.
-   * @throws `invalid_credentials`, `rate_limited`, `weak_password`, `conflict` when another change came first
+   * Replaces the password of someone who has just proved who they are, and ends every session but the given one, which gets a new
+   * token. @throws `weak_password`, `conflict` when another change came first
    */
-  async function changePassword(
-    user: UserRecord,
-    session: SessionRecord,
-    change: { currentPassword: string; newPassword: string; address: string | null },
-  ) {
-    await requirePassword(user, change.currentPassword, change.address)
-    requireStrongPassword(change.newPassword, rules, user)
+  async function changePassword(user: UserRecord, session: SessionRecord, newPassword: string, address: string | null) {
+    requireStrongPassword(newPassword, rules, user)
     const token = newToken()
-    const passwordHash = await passwords.hash(change.newPassword)
+    const passwordHash = await passwords.hash(newPassword)
     const keep = { sessionId: session.id, from: session.tokenHash, to: hashToken(token) }
     const at = now()
-    const entry = audit.entry('authn_password_change', { actorId: user.id, address: change.address }, user.id)
+    const entry = audit.entry('authn_password_change', { actorId: user.id, address }, user.id)
     const changed = await store.setPassword(user.id, { epoch: user.epoch, passwordHash, now: at, keep }, entry)
     if (!changed) throw new AuthError('conflict', { message: 'The account changed meanwhile; try again' })
     log.info({ userId: user.id }, 'authn_password_change')
@@ -170,6 +152,29 @@ export function createUsers(deps: {
       if (user === null || typeof user === 'string') throw new AuthError('not_found')
       return user
     },
+  }
+}
+
+/** A user as one begins. @throws `invalid_input` for attributes that the application's schema refuses */
+export function newUserRecord(
+  input: Omit<NewUser, 'password'>,
+  { at, passwordHash, attributes }: { at: number; passwordHash: string | null; attributes: AttributeRules },
+): UserRecord {
+  const email = input.email ?? null
+  return {
+    id: newId(at),
+    username: input.username,
+    usernameKey: usernameKey(input.username),
+    name: input.name ?? null,
+    email,
+    emailVerifiedAt: email !== null && input.emailVerified === true ? at : null,
+    roles: [...new Set(input.roles ?? [])],
+    passwordHash,
+    epoch: 0,
+    createdAt: at,
+    disabledAt: null,
+    lastLoginAt: null,
+    attributes: attributes.parse(input.attributes ?? {}, input.attributes !== undefined),
   }
 }
 

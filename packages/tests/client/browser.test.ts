@@ -1,31 +1,14 @@
 import { gzipSync } from 'node:zlib'
-import { build } from 'esbuild'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { launchChromium, openPage } from '../support/page.ts'
+import { bundleSdk, launchChromium, openPage } from '../support/page.ts'
 import { PASSWORD, startServer } from '../support/server.ts'
 import { hasChromium } from '../support/tools.ts'
 
 const GZIP_LIMIT = 15_000
 
-async function bundle(source: string): Promise<string> {
-  const result = await build({
-    stdin: { contents: source, resolveDir: import.meta.dirname, loader: 'ts' },
-    bundle: true,
-    write: false,
-    minify: true,
-    format: 'iife',
-    globalName: 'sdk',
-    platform: 'browser',
-    conditions: ['@trpc-login/source'],
-  })
-  return result.outputFiles[0]?.text ?? ''
-}
-
-const SDK = "export { createClient, reasonOf } from '@trpc-login/client'"
-
 test('the browser build reaches no node: module and stays under 15 kB gzip, tRPC and superjson included', async () => {
-  const text = await bundle(SDK)
+  const text = await bundleSdk()
   const size = gzipSync(text).length
   console.log(`browser bundle: ${text.length} bytes, ${size} gzip`)
   expect(text).not.toMatch(/["']node:|require\(/)
@@ -39,7 +22,7 @@ describe.runIf(hasChromium)('in Chromium', () => {
   })
   afterAll(() => browser?.close())
 
-  const openAppPage = async (host: string) => openPage(browser, host, await bundle(SDK))
+  const openAppPage = async (host: string) => openPage(browser, host, await bundleSdk())
 
   test('the SDK signs in, calls, subscribes and signs out, and no script sees the cookie', async () => {
     await using app = await openAppPage('127.0.0.1')

@@ -183,7 +183,7 @@ describe('transport', () => {
   })
 })
 
-const jar = (now = () => 0) => createCookieJar({ origin: 'https://a.example', store: null, now })
+const jar = (now = () => 0) => createCookieJar({ name: '__Host-session', origin: 'https://a.example', store: null, now })
 
 describe('the jar', () => {
   const line = `__Host-session=${TOKEN}; Path=/; Secure; HttpOnly; SameSite=Lax`

@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { cli, temporaryDirectory } from '../support/process.ts'
+import { startTestProvider } from '../support/test-provider.ts'
 
 const PASSWORD = 'correct horse battery'
 
@@ -47,11 +48,11 @@ test('migrate says what it would do, does it, and then has nothing left', async 
   const cwd = temporaryDirectory()
   const say = async (...args: string[]) => (await cli(['migrate', ...args], { cwd })).stdout
   expect(await say('--dry-run')).toBe(
-    'would apply 1 users and sessions\nwould apply 2 attempts\nwould apply 3 administration\nwould apply 4 attributes\n',
+    'would apply 1 users and sessions\nwould apply 2 attempts\nwould apply 3 administration\nwould apply 4 attributes\nwould apply 5 sign-in with others\n',
   )
   expect(JSON.parse(await say('--json'))).toEqual({
     dryRun: false,
-    migrations: ['1 users and sessions', '2 attempts', '3 administration', '4 attributes'],
+    migrations: ['1 users and sessions', '2 attempts', '3 administration', '4 attributes', '5 sign-in with others'],
   })
   expect(await say()).toBe('the schema is up to date\n')
 })
@@ -85,4 +86,21 @@ test('help shows every setting with its default', async () => {
   const { code, stdout } = await cli(['--help'], { cwd: temporaryDirectory() })
   expect(code).toBe(0)
   for (const text of ['TRPC_LOGIN_PORT', '(default 8443)', 'TRPC_LOGIN_REGISTRATION', 'Exit codes: 0 ok']) expect(stdout).toContain(text)
+})
+
+test('doctor asks each provider, and says which redirect URI it must know', async () => {
+  await using provider = await startTestProvider()
+  const cwd = temporaryDirectory()
+  const company = { provider: 'oidc', id: 'company', name: 'Company', issuer: provider.issuer, clientId: 'a', clientSecret: 'the-secret' }
+  const away = { ...company, id: 'away', name: 'Away', issuer: 'https://127.0.0.1:1' }
+  const env = {
+    NODE_EXTRA_CA_CERTS: provider.caFile,
+    TRPC_LOGIN_BASE_URL: 'https://app.example.com',
+    TRPC_LOGIN_PROVIDERS: JSON.stringify([company, away]),
+  }
+  const { code, stdout, stderr } = await cli(['doctor'], { cwd, env })
+  expect(code).toBe(1)
+  expect(stdout).toContain('ok   sign-in with Company: redirect URI https://app.example.com/oauth/company/callback')
+  expect(stdout).toContain('FAIL sign-in with Away: Away cannot be reached')
+  expect(stdout + stderr).not.toContain('the-secret')
 })

@@ -121,29 +121,35 @@ test('serve serves the auth router alone, and nobody is there until someone is a
   await close()
 })
 
-test('TL-3 TL-4: own certificate files are used, and changed ones taken on SIGHUP without a restart', async () => {
-  const cwd = temporaryDirectory()
-  const files = { cert: join(cwd, 'cert.pem'), key: join(cwd, 'key.pem') }
-  const install = async (dir: string) => {
-    const { cert, key } = await developmentTls(join(cwd, dir), '127.0.0.1', Date.now())
-    writeFileSync(files.key, key)
-    writeFileSync(files.cert, cert)
-    return readFileSync(join(cwd, dir, 'dev-ca.pem'))
-  }
-  const before = await install('one')
-  const server = start(CLI, ['serve'], { cwd, env: { ...FREE, TRPC_LOGIN_TLS_CERT: files.cert, TRPC_LOGIN_TLS_KEY: files.key } })
-  const port = Number(new URL(urlIn(await server.seen('listening on'))).port)
-  const trusts = (ca: Buffer) =>
-    new Promise<boolean>((resolve) => {
-      const socket = connect({ host: '127.0.0.1', port, ca }, () => resolve(socket.destroy() !== undefined)).on('error', () =>
-        resolve(false),
-      )
-    })
-  expect(await trusts(before)).toBe(true)
-  const after = await install('two')
-  server.child.kill('SIGHUP')
-  await expect.poll(() => trusts(after), { timeout: 5000 }).toBe(true)
-})
+test.each([1, 2])(
+  'TL-3 TL-4: own certificate files are used, and changed ones taken on SIGHUP without a restart, processes: %i',
+  async (workers) => {
+    const cwd = temporaryDirectory()
+    const files = { cert: join(cwd, 'cert.pem'), key: join(cwd, 'key.pem') }
+    const install = async (dir: string) => {
+      const { cert, key } = await developmentTls(join(cwd, dir), '127.0.0.1', Date.now())
+      writeFileSync(files.key, key)
+      writeFileSync(files.cert, cert)
+      return readFileSync(join(cwd, dir, 'dev-ca.pem'))
+    }
+    const before = await install('one')
+    const env = { ...FREE, TRPC_LOGIN_TLS_CERT: files.cert, TRPC_LOGIN_TLS_KEY: files.key }
+    const server = start(CLI, ['serve', '--workers', String(workers)], { cwd, env })
+    const port = Number(new URL(urlIn(await server.seen('listening on'))).port)
+    const trusts = (ca: Buffer) =>
+      new Promise<boolean>((resolve) => {
+        const socket = connect({ host: '127.0.0.1', port, ca }, () => resolve(socket.destroy() !== undefined)).on('error', () =>
+          resolve(false),
+        )
+      })
+    expect(await trusts(before)).toBe(true)
+    const after = await install('two')
+    server.child.kill('SIGHUP')
+    // One process after the other takes a connection.
+    const all = async () => (await Promise.all(Array.from({ length: 2 * workers }, () => trusts(after)))).every(Boolean)
+    await expect.poll(all, { timeout: 5000 }).toBe(true)
+  },
+)
 
 test.each([
   ['a missing file', {}, 'cannot read the PEM file'],

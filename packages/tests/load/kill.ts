@@ -1,18 +1,19 @@
-// Kills a server 50 times in the middle of mixed writes, and looks whether anything that was acknowledged is gone or undone.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+// Kills a server 50 times, or its PostgreSQL 10 times, in the middle of mixed writes, and looks whether anything that was acknowledged is
+// gone or undone. ENGINE is sqlite or postgres, TARGET is server or database.
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, fetch } from 'undici'
-import { cookieOf } from '../support/server.ts'
+import { caller, until } from '../support/remote.ts'
+import { makeLoadDatabase, serve } from '../support/serve.ts'
+import { cookieOf, PASSWORD } from '../support/server.ts'
 
-const KILLS = Number(process.env['KILLS'] ?? 50)
+const ENGINE = process.env['ENGINE'] ?? 'sqlite'
+const TARGET = process.env['TARGET'] ?? 'server'
+const KILLS = Number(process.env['KILLS'] ?? (TARGET === 'server' ? 50 : 10))
 const WRITERS = 4
-const PASSWORD = 'correct horse battery'
 const dir = mkdtempSync(join(tmpdir(), 'trpc-login-kill-'))
-const env = { ...process.env, TRPC_LOGIN_DATA_DIR: dir, TRPC_LOGIN_PORT: '0', TRPC_LOGIN_TRUSTED_PROXIES: '127.0.0.1' }
-const main = join(import.meta.dirname, '../../server/src/cli/main.ts')
 const live = new Set<string>()
 const ended = new Set<string>()
 const names = new Map<string, string>()
@@ -22,46 +23,38 @@ let lost = 0
 let undone = 0
 
 // The users are made beforehand, in process: what is tried here is what a running server acknowledges.
-await start().then(({ child }) => stop(child))
-const auth = createAuth({ storage: sqliteStorage({ path: join(dir, 'login.db') }), log: silentLog })
-for (let writer = 0; writer < WRITERS; writer += 1) await auth.users.create({ username: `user${writer}`, password: PASSWORD })
-await auth.close()
-
+const database = await makeLoadDatabase(ENGINE, dir, WRITERS)
+let served = await start()
 for (let round = 0; round < KILLS; round += 1) {
-  const { child, url, agent } = await start()
+  const { child, url, agent } = served
   await check(url, agent)
   let running = true
   const writers = Array.from({ length: WRITERS }, (_, writer) => write(writer, url, agent, () => running))
-  await new Promise((resolve) => setTimeout(resolve, 150 + Math.random() * 600))
-  child.kill('SIGKILL')
+  await sleep(150 + Math.random() * 600)
+  if (TARGET === 'database') {
+    await database.server?.kill()
+    await database.server?.start()
+    await until(async () => (await caller(url, served.ca).ready()) === 200)
+  } else {
+    child.kill('SIGKILL')
+  }
   running = false
   await Promise.all(writers)
+  if (TARGET === 'database') continue
   await agent.destroy()
+  served = await start()
 }
-const { child, url, agent } = await start()
-await check(url, agent)
-await agent.destroy()
-await stop(child)
+await check(served.url, served.agent)
+await served.agent.destroy()
+await served.stop()
+await database.remove()
 rmSync(dir, { recursive: true })
-console.log(`${KILLS} kills, ${acts} acknowledged acts: ${lost} lost, ${undone} revocations undone`)
-process.exitCode = lost + undone === 0 ? 0 : 1
+console.log(`${ENGINE}: ${TARGET} killed ${KILLS} times, ${acts} acknowledged acts: ${lost} lost, ${undone} revocations undone`)
+process.exit(lost + undone === 0 ? 0 : 1)
 
-async function start(): Promise<{ child: ChildProcess; url: string; agent: Agent }> {
-  const child = spawn(process.execPath, ['--conditions=@trpc-login/source', main, 'serve'], { env, stdio: ['ignore', 'pipe', 'ignore'] })
-  const address = await new Promise<string>((resolve, reject) => {
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      const found = /listening on (\S+)/.exec(text)?.[1]
-      if (found !== undefined) resolve(found)
-    })
-    child.once('exit', (code) => reject(new Error(`the server ended with ${code}`)))
-  })
-  return { child, url: address, agent: new Agent({ connect: { ca: readFileSync(join(dir, 'dev-ca.pem'), 'utf8') } }) }
-}
-
-function stop(server: ChildProcess): Promise<unknown> {
-  const exit = new Promise((resolve) => server.once('exit', resolve))
-  server.kill('SIGTERM')
-  return exit
+async function start() {
+  const server = await serve(dir, database.env)
+  return { ...server, agent: new Agent({ connect: { ca: server.ca } }) }
 }
 
 async function call(url: string, dispatcher: Agent, path: string, body: unknown, cookie = '', address = '::1') {

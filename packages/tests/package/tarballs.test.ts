@@ -17,8 +17,9 @@ beforeAll(() => {
   for (const name of ['server', 'client']) {
     const { unpacked } = pack(name, app)
     const manifest = JSON.parse(readFileSync(join(unpacked, 'package.json'), 'utf8')) as Record<string, Record<string, string>>
+    const optional = Object.keys(manifest['peerDependenciesMeta'] ?? {})
     for (const dependency of Object.keys({ ...manifest['dependencies'], ...manifest['peerDependencies'] }))
-      link(dependency, join(ROOT, 'packages', name, 'node_modules', dependency))
+      if (!optional.includes(dependency)) link(dependency, join(ROOT, 'packages', name, 'node_modules', dependency))
   }
   link('@types/node', join(HERE, 'node_modules/@types/node'))
 }, 60_000)
@@ -80,4 +81,13 @@ test('the command of the tarball runs on plain Node', async () => {
   const migrated = await run(process.execPath, [command, 'migrate', '--json'], { cwd: app }).ended
   expect([migrated.stderr, migrated.code]).toEqual(['', 0])
   expect((await run(process.execPath, [command, '--help'], { cwd: app }).ended).stdout).toContain('TRPC_LOGIN_PORT')
+})
+
+test('PostgreSQL wants its driver installed, and says how', async () => {
+  const command = 'node_modules/@trpc-login/server/dist/cli/main.js'
+  const migrate = () =>
+    run(process.execPath, [command, 'migrate'], { cwd: app, env: { TRPC_LOGIN_DATABASE_URL: 'postgres://ada@127.0.0.1:1/login' } }).ended
+  expect(await migrate()).toMatchObject({ code: 1, stderr: 'trpc-login: PostgreSQL needs the package pg; run: npm install pg\n' })
+  link('pg', join(ROOT, 'packages/server/node_modules/pg'))
+  expect((await migrate()).stderr).toContain('ECONNREFUSED')
 })

@@ -4,7 +4,11 @@ import { expect, test } from 'vitest'
 
 type User = Parameters<Storage['users']['create']>[0]
 type Session = Parameters<Storage['sessions']['start']>[0]
+type Identity = Parameters<Storage['identities']['link']>[0]
+type LinkProof = Parameters<Storage['identities']['link']>[1]
+type Transaction = Parameters<Storage['transactions']['put']>[0]
 
+const ANY = { userId: null, type: null, limit: 100, before: null }
 const RACERS = 20
 const LIMITS = { replaces: null, maxPerUser: 50 }
 const hash = (text: string) => new Uint8Array(createHash('sha256').update(text).digest())
@@ -43,6 +47,38 @@ function session(fields: Partial<Session> = {}): Session {
     userAgent: 'agent',
     ip: '::1',
     endedAt: null,
+    ...fields,
+  }
+}
+
+function identity(fields: Partial<Identity> = {}): Identity {
+  return {
+    id: 'i1',
+    userId: 'u1',
+    provider: 'google',
+    issuer: 'https://issuer',
+    subject: 'sub',
+    email: 'a@example.com',
+    createdAt: 5,
+    ...fields,
+  }
+}
+
+function transaction(fields: Partial<Transaction> = {}): Transaction {
+  return {
+    stateHash: hash('state'),
+    bindingHash: hash('binding'),
+    provider: 'google',
+    nonce: 'nonce',
+    codeVerifier: 'verifier',
+    returnTo: '/app?a=1',
+    remember: true,
+    link: false,
+    userId: null,
+    sessionId: null,
+    loopbackPort: null,
+    createdAt: 5,
+    expiresAt: 100,
     ...fields,
   }
 }
@@ -105,6 +141,18 @@ export function storageTests(open: () => Promise<Storage & AsyncDisposable>): vo
   test('of 20 that take one username at once, one gets it', async () => {
     await using storage = await open()
     expect(await winners((index) => storage.users.create(user({ id: `u${index}` })))).toBe(1)
+  })
+
+  test('of many users that are made at once those are left out whose name is taken, before or among them', async () => {
+    await using storage = await open()
+    await storage.users.create(user({ id: 'u0', usernameKey: 'n7' }), entry('a0'))
+    const many = Array.from({ length: 250 }, (_, index) => user({ id: `m${index}`, usernameKey: `n${index === 201 ? 3 : index}` }))
+    const created = await storage.users.createMany(many, entry('a1'))
+    expect([created.size, created.has('m7'), created.has('m201'), created.has('m249')]).toEqual([248, false, false, true])
+    expect(await storage.users.createMany(many, entry('a2'))).toEqual(new Set())
+    expect(await storage.users.createMany([], entry('a3'))).toEqual(new Set())
+    expect(await storage.users.findByUsernameKey('n249')).toEqual(many[249])
+    expect((await storage.audit.list({ userId: null, type: null, limit: 9, before: null })).map(({ id }) => id)).toEqual(['a1', 'a0'])
   })
 
   test('of 20 password changes from one epoch at once, one holds', async () => {
@@ -191,6 +239,99 @@ export function storageTests(open: () => Promise<Storage & AsyncDisposable>): vo
     expect((await storage.sessions.find(hash('live')))?.session).toMatchObject({ lastSeenAt: 3000, expiresAt: 7000 })
     expect((await storage.sessions.find(hash('ended')))?.session).toMatchObject({ lastSeenAt: 1000, expiresAt: 1500, endedAt: 1500 })
     expect((await storage.sessions.find(hash('expired')))?.session).toMatchObject({ lastSeenAt: 1000, expiresAt: 2000 })
+  })
+
+  test('ST-9: what was found expired is ended for good, and nothing else is', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    for (const id of ['live', 'expired', 'other', 'ended'])
+      await storage.sessions.start(session({ id, expiresAt: id === 'live' ? 5000 : 2000 }), LIMITS)
+    await storage.sessions.end('ended', 'u1', 1500)
+    await storage.sessions.expire(['live', 'expired', 'ended', 'nobody'], 2000)
+    const ends = await Promise.all(
+      ['live', 'expired', 'other', 'ended'].map(async (id) => (await storage.sessions.find(hash(id)))?.session.endedAt),
+    )
+    expect(ends).toEqual([null, 2000, null, 1500])
+  })
+
+  test('ending all without a user ends those of everyone', async () => {
+    await using storage = await open()
+    for (const id of ['u1', 'u2']) {
+      await storage.users.create(user({ id, usernameKey: id }))
+      await storage.sessions.start(session({ id: `s-${id}`, userId: id }), LIMITS)
+    }
+    expect(await storage.sessions.endAll(null, 's-u2', 2000)).toBe(1)
+    expect(await storage.sessions.endAll(null, null, 2000)).toBe(1)
+    expect(await storage.sessions.list('u2', 2000)).toEqual([])
+  })
+
+  test('ST-5: the schema of a fresh store is neither behind nor ahead', async () => {
+    await using storage = await open()
+    expect(await storage.schema()).toEqual({ pending: [], newer: [] })
+  })
+
+  test('of 20 resets that are started at once, one is left', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    const tokens = Array.from({ length: RACERS }, (_, index) => hash(`r${index}`))
+    expect(await winners((index) => storage.users.startReset({ tokenHash: tokens[index] ?? hash(''), userId: 'u1', expiresAt: 100 }))).toBe(
+      RACERS,
+    )
+    const found = await Promise.all(tokens.map((token) => storage.users.findReset(token, 50)))
+    expect(found.filter((owner) => owner !== null)).toHaveLength(1)
+  })
+
+  test('of 20 that prove one address at once, one has it, and each change of 20 to one user is kept', async () => {
+    await using storage = await open()
+    for (let i = 0; i < RACERS; i += 1) await storage.users.create(user({ id: `u${i}`, usernameKey: `n${i}`, email: 'same@example.com' }))
+    const proved = await Promise.all(
+      Array.from({ length: RACERS }, (_, index) => storage.users.update(`u${index}`, { emailVerifiedAt: 5 })),
+    )
+    expect(proved.filter((answer) => answer !== 'taken')).toHaveLength(1)
+    await winners((index) => storage.users.update('u0', index % 2 === 0 ? { name: `n${index}` } : { attributes: { index } }))
+    const kept = await storage.users.findById('u0')
+    expect([kept?.name, kept?.attributes]).toEqual([expect.stringMatching(/^n\d+$/), { index: expect.any(Number) as unknown }])
+  })
+
+  test('of 20 that sign in at once where two sessions are allowed, two stay', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    const start = (index: number) =>
+      storage.sessions.start(session({ id: `s${index}`, createdAt: 1000 + index }), { replaces: null, maxPerUser: 2 })
+    expect(await winners(start)).toBe(RACERS)
+    expect(await storage.sessions.list('u1', 1500)).toHaveLength(2)
+  })
+
+  test('lists go by bytes: upper before lower case, and letters beyond ASCII after them', async () => {
+    await using storage = await open()
+    const keys = ['a-b', 'aB', 'a_b', 'ab', 'aé', 'aü', 'a日', 'a\u{1f600}']
+    for (const [index, key] of keys.toReversed().entries()) await storage.users.create(user({ id: `u${index}`, usernameKey: key }))
+    const found = await storage.users.list({ search: 'a', limit: 100, after: null })
+    expect(found.map(({ usernameKey }) => usernameKey)).toEqual(keys)
+  })
+
+  test('entries are counted by whole spans of time', async () => {
+    await using storage = await open()
+    for (const [index, at] of [100, 109, 110, 125, 99].entries()) await storage.audit.append(entry(`a${index}`, { at }))
+    expect(await storage.audit.count('t', 100, 10)).toEqual(
+      new Map([
+        [0, 2],
+        [1, 1],
+        [2, 1],
+      ]),
+    )
+  })
+
+  test('what no name can hold finds nobody, and fails nothing', async () => {
+    await using storage = await open()
+    await storage.users.create(user())
+    for (const text of ['a\0', '\0', '\ud800', '\u{10ffff}']) {
+      expect(await storage.users.findByUsernameKey(text)).toBe(null)
+      expect(await storage.users.findById(text)).toBe(null)
+      expect(await storage.users.list({ search: text, limit: 5, after: null })).toEqual([])
+      expect(await storage.sessions.end(text, text, 2000)).toBe(false)
+      expect(await storage.audit.list({ userId: text, type: text, limit: 5, before: text })).toEqual([])
+    }
   })
 
   test('of 20 that rotate one token at once, one does, and an ended session is not rotated', async () => {
@@ -401,5 +542,134 @@ export function storageTests(open: () => Promise<Storage & AsyncDisposable>): vo
       return new Map()
     })
     expect(left).toEqual([['a', far]])
+  })
+
+  test('an identity finds its user, and is linked to one user once, whatever the provider is called', async () => {
+    await using storage = await open()
+    await storage.users.create(user({ email: 'a@example.com', emailVerifiedAt: 1 }))
+    await storage.users.create(user({ id: 'u2', usernameKey: 'bob', email: 'b@example.com', emailVerifiedAt: 1 }))
+    const proof = { verifiedEmail: 'a@example.com' }
+    expect(await storage.identities.findUser('https://issuer', 'sub')).toBe(null)
+    expect(await storage.identities.link(identity(), proof, entry('a1'))).toBe(true)
+    expect(await storage.identities.link(identity({ id: 'i2', provider: 'other' }), proof, entry('a2'))).toBe(false)
+    expect((await storage.identities.findUser('https://issuer', 'sub'))?.id).toBe('u1')
+    expect(await storage.identities.findUser('https://other', 'sub')).toBe(null)
+    expect(await storage.identities.list('u1')).toEqual([identity()])
+    expect(await storage.identities.list('u2')).toEqual([])
+    expect((await storage.audit.list(ANY)).map(({ id }) => id)).toEqual(['a1'])
+  })
+
+  test('OA-6: an identity is linked only while what proved it still holds', async () => {
+    await using storage = await open()
+    await storage.users.create(user({ email: 'a@example.com' }))
+    await storage.sessions.start(session(), LIMITS)
+    const link = (subject: string, proof: LinkProof) => storage.identities.link(identity({ id: subject, subject }), proof, entry(subject))
+    expect(await link('unproved', { verifiedEmail: 'a@example.com' })).toBe(false)
+    await storage.users.update('u1', { emailVerifiedAt: 5 })
+    expect(await link('another', { verifiedEmail: 'b@example.com' })).toBe(false)
+    expect(await link('proved', { verifiedEmail: 'a@example.com' })).toBe(true)
+    expect(await link('live', { sessionId: 's1', now: 4999 })).toBe(true)
+    expect(await link('expired', { sessionId: 's1', now: 5000 })).toBe(false)
+    expect(await link('none', { sessionId: 's2', now: 2000 })).toBe(false)
+    await storage.sessions.end('s1', 'u1', 2000)
+    expect(await link('ended', { sessionId: 's1', now: 2001 })).toBe(false)
+    await storage.users.setDisabledAt('u1', 3000, 3000)
+    expect(await link('disabled', { verifiedEmail: 'a@example.com' })).toBe(false)
+    expect((await storage.identities.list('u1')).map(({ subject }) => subject)).toEqual(['live', 'proved'])
+  })
+
+  test('a user comes with an identity or not at all, and the answer says what was taken', async () => {
+    await using storage = await open()
+    const entries = { created: entry('a1'), released: (id: string) => entry(`released ${id}`) }
+    const create = (u: Partial<User>, i: Partial<Identity> = {}) =>
+      storage.identities.createUser(user(u), identity({ userId: u.id ?? 'u1', ...i }), entries)
+    expect(await create({ email: 'a@example.com', emailVerifiedAt: 1 })).toBe('created')
+    expect(await create({ id: 'u2', usernameKey: 'bob' }, { id: 'i2' })).toBe('identity_taken')
+    expect(await create({ id: 'u2' }, { id: 'i2', subject: 'x' })).toBe('username_taken')
+    expect(await create({ id: 'u2', usernameKey: 'bob', email: 'a@example.com', emailVerifiedAt: 1 }, { id: 'i2', subject: 'x' })).toBe(
+      'email_taken',
+    )
+    expect(await storage.users.findById('u2')).toBe(null)
+    expect((await storage.audit.list(ANY)).map(({ id }) => id)).toEqual(['a1'])
+  })
+
+  test('OA-7: whoever claims an address that another proves loses the claim and the resets, and nobody else does', async () => {
+    await using storage = await open()
+    await storage.users.create(user({ email: 'a@example.com' }))
+    await storage.users.create(user({ id: 'u2', usernameKey: 'bob', email: 'b@example.com' }))
+    for (const id of ['u1', 'u2']) await storage.users.startReset({ tokenHash: hash(id), userId: id, expiresAt: 100 })
+    const made = user({ id: 'u3', usernameKey: 'eve', email: 'a@example.com', emailVerifiedAt: 1 })
+    const entries = { created: entry('a1'), released: (id: string) => entry(`released ${id}`) }
+    expect(await storage.identities.createUser(made, identity({ userId: 'u3' }), entries)).toBe('created')
+    expect(await storage.users.findById('u1')).toMatchObject({ email: null, passwordHash: '$argon2id$x' })
+    expect(await storage.users.findById('u2')).toMatchObject({ email: 'b@example.com' })
+    expect(await storage.users.findReset(hash('u1'), 50)).toBe(null)
+    expect((await storage.users.findReset(hash('u2'), 50))?.id).toBe('u2')
+    expect((await storage.audit.list(ANY)).map(({ id }) => id)).toEqual(['released u1', 'a1'])
+  })
+
+  test('OA-5: of 20 that make a user for one identity at once, one does', async () => {
+    await using storage = await open()
+    const entries = { created: entry('a1'), released: (id: string) => entry(id) }
+    const answers = await Promise.all(
+      Array.from({ length: RACERS }, (_, i) =>
+        storage.identities.createUser(user({ id: `u${i}`, usernameKey: `name${i}` }), identity({ id: `i${i}`, userId: `u${i}` }), entries),
+      ),
+    )
+    expect(answers.filter((answer) => answer === 'created')).toHaveLength(1)
+    expect(answers.filter((answer) => answer === 'identity_taken')).toHaveLength(RACERS - 1)
+    expect(await storage.users.list({ search: null, limit: 100, after: null })).toHaveLength(1)
+  })
+
+  test('OA-10: of 20 that unlink the last two ways to sign in at once, one does, and a password is a way too', async () => {
+    await using storage = await open()
+    await storage.users.create(user({ passwordHash: null, email: 'a@example.com', emailVerifiedAt: 1 }))
+    for (const id of ['i1', 'i2'])
+      await storage.identities.link(identity({ id, subject: id }), { verifiedEmail: 'a@example.com' }, entry(id))
+    const unlink = (id: string) => storage.identities.unlink(id, 'u1', entry(`unlinked ${id}`))
+    const answers = await Promise.all(Array.from({ length: RACERS }, (_, index) => unlink(index % 2 === 0 ? 'i1' : 'i2')))
+    expect(answers.filter((answer) => answer === true)).toHaveLength(1)
+    const [left] = await storage.identities.list('u1')
+    expect(await unlink(left?.id ?? '')).toBe('last_way')
+    expect(await storage.identities.unlink(left?.id ?? '', 'u2', entry('x'))).toBe(false)
+    await storage.users.setPassword('u1', { epoch: 0, passwordHash: 'h', now: 5, keep: null })
+    expect(await unlink(left?.id ?? '')).toBe(true)
+  })
+
+  test('OA-2: a transaction is taken once, with its own binding alone', async () => {
+    await using storage = await open()
+    const begun = transaction({ loopbackPort: 4711 })
+    await storage.transactions.put(begun)
+    expect(await storage.transactions.find(hash('state'))).toEqual(begun)
+    expect(await storage.transactions.take(hash('state'), hash('other browser'))).toBe(null)
+    expect(await storage.transactions.take(hash('other state'), hash('binding'))).toBe(null)
+    expect(await winners(() => storage.transactions.take(hash('state'), hash('binding')))).toBe(1)
+    expect(await storage.transactions.find(hash('state'))).toBe(null)
+  })
+
+  test('LO-2: a password change, a reset, disabling and deletion void the sign-ins that the user began', async () => {
+    await using storage = await open()
+    const enders: ((id: string) => Promise<unknown>)[] = [
+      (id) => storage.users.setPassword(id, { epoch: 0, passwordHash: 'h', now: 5, keep: null }),
+      (id) => storage.users.setDisabledAt(id, 5, 5),
+      (id) => storage.users.delete(id),
+      (id) => storage.users.finishReset(hash(id), { passwordHash: 'h', now: 5 }),
+    ]
+    for (const [index, end] of enders.entries()) {
+      const id = `u${index}`
+      await storage.users.create(user({ id, usernameKey: id }))
+      await storage.users.startReset({ tokenHash: hash(id), userId: id, expiresAt: 100 })
+      await storage.transactions.put(transaction({ stateHash: hash(`of ${id}`), userId: id }))
+      expect(await end(id)).toBeTruthy()
+      expect(await storage.transactions.find(hash(`of ${id}`))).toBe(null)
+    }
+  })
+
+  test('transactions past their time are removed in batches, others stay', async () => {
+    await using storage = await open()
+    for (let i = 0; i < 5; i += 1) await storage.transactions.put(transaction({ stateHash: hash(String(i)), expiresAt: i * 10 }))
+    expect(await storage.transactions.purge(40, 3)).toBe(3)
+    expect(await storage.transactions.purge(40, 3)).toBe(1)
+    expect(await storage.transactions.find(hash('4'))).not.toBe(null)
   })
 }

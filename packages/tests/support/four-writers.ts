@@ -1,27 +1,14 @@
 import { sqliteStorage } from '@trpc-login/server'
 
-const [path = '', name = ''] = process.argv.slice(2)
-const storage = sqliteStorage({ path })
-let made = 0
-for (let i = 0; i < 50; i += 1) {
-  const id = `${name}-${i}`
-  const user = {
-    id,
-    username: id,
-    usernameKey: id,
-    name: null,
-    email: null,
-    emailVerifiedAt: null,
-    roles: [],
-    passwordHash: null,
-    epoch: 0,
-    createdAt: i,
-    disabledAt: null,
-    lastLoginAt: null,
-    attributes: null,
-  }
-  if (await storage.users.create(user))
-    made += (await storage.users.setPassword(id, { epoch: 0, passwordHash: 'h', now: i, keep: null })) ? 1 : 0
+// Reads a counter that all share and writes what comes next, each in one transaction.
+const storage = sqliteStorage({ path: process.argv[2] ?? '' })
+let written = 0
+for (let i = 0; i < 200; i += 1) {
+  await storage.attempts.change(['shared'], (current) => {
+    const count = (current.get('shared')?.count ?? 0) + 1
+    return new Map([['shared', { count, blockedUntil: 0, expiresAt: 1 }]])
+  })
+  written += 1
 }
 await storage.close()
-process.stdout.write(String(made))
+process.stdout.write(String(written))

@@ -3,6 +3,7 @@ import { createServer as createPageServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { build } from 'esbuild'
 import { type Browser, chromium } from 'playwright-core'
 import { developmentTls } from '../../server/src/http/development-tls.ts'
 
@@ -48,4 +49,19 @@ export async function openPage(browser: Browser, host: string, script: string) {
       rmSync(dir, { recursive: true, force: true })
     },
   }
+}
+
+/** The SDK as an application's bundler would build it for a page. */
+export async function bundleSdk(): Promise<string> {
+  const result = await build({
+    stdin: { contents: "export { createClient, reasonOf } from '@trpc-login/client'", resolveDir: import.meta.dirname, loader: 'ts' },
+    bundle: true,
+    write: false,
+    minify: true,
+    format: 'iife',
+    globalName: 'sdk',
+    platform: 'browser',
+    conditions: ['@trpc-login/source'],
+  })
+  return result.outputFiles[0]?.text ?? ''
 }

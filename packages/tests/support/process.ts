@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
@@ -67,4 +68,13 @@ export function run(command: string, args: readonly string[], options: RunOption
 /** Runs the command line tool to its end. */
 export function cli(args: readonly string[], options: RunOptions) {
   return start(CLI, args, options).ended
+}
+
+/** A port that nobody listens on, for programs that must be told of each other before they start. */
+export async function freePort(): Promise<number> {
+  const probe = createServer()
+  await new Promise<void>((resolve) => void probe.listen(0, '127.0.0.1', resolve))
+  const { port } = probe.address() as AddressInfo
+  await new Promise((resolve) => probe.close(resolve))
+  return port
 }

@@ -85,8 +85,10 @@ export type AppRouter = ReturnType<typeof createAppRouter>
 export interface TestServerOptions extends Omit<AuthOptions, 'storage' | 'now'> {
   /** An existing directory, kept afterwards. */
   dir?: string
+  /** @default a file of its own */
+  storage?: Storage
   wrapStorage?: (storage: Storage) => Storage
-  server?: Partial<Pick<ServerOptions<AppRouter>, 'origins' | 'baseUrl' | 'basePath' | 'maxConnectionsPerAddress'>>
+  server?: Partial<Pick<ServerOptions<AppRouter>, 'port' | 'origins' | 'baseUrl' | 'basePath' | 'maxConnectionsPerAddress'>>
 }
 
 export interface LogLine {
@@ -98,12 +100,14 @@ export interface LogLine {
 export type TestServer = Awaited<ReturnType<typeof startServer>>
 
 /** A real HTTPS server on a real database file, with a clock that the test sets; it cleans up after itself. */
-export async function startServer({ dir, wrapStorage = (same) => same, server: serverOptions = {}, ...options }: TestServerOptions = {}) {
+export async function startServer(given: TestServerOptions = {}) {
+  const { dir, storage, wrapStorage = (same) => same, server: serverOptions = {}, ...options } = given
   const home = dir ?? mkdtempSync(join(tmpdir(), 'trpc-login-'))
   const file = join(home, 'login.db')
   const clock = createClock()
   const { log, lines } = createMemoryLog()
-  const auth = createAuth({ log, limits: MANY, ...options, now: clock.now, storage: wrapStorage(sqliteStorage({ path: file })) })
+  const store = wrapStorage(storage ?? sqliteStorage({ path: file }))
+  const auth = createAuth({ log, limits: MANY, ...options, now: clock.now, storage: store })
   for (const username of USERS)
     if ((await auth.users.findByUsername(username)) === null) await auth.users.create({ username, password: PASSWORD })
   const running = await createServer({

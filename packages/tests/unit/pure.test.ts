@@ -4,10 +4,80 @@ import { ConfigError, loadConfig } from '@trpc-login/server/config'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createClientAddress } from '../../server/src/address.ts'
-import { clearedSessionCookie, readSessionToken, sessionCookie } from '../../server/src/cookies.ts'
+import { clearedSessionCookie, readToken, SESSION_COOKIE, sessionCookie } from '../../server/src/cookies.ts'
 import { canonicalEmail, usernameKey, usernameSchema } from '../../server/src/identifiers.ts'
 import { isAllowedOrigin, parseOrigin } from '../../server/src/origin.ts'
+import { safeReturnTo } from '../../server/src/return-to.ts'
 import { hashToken, isToken, newId, newToken } from '../../server/src/tokens.ts'
+
+describe('where to go after a sign-in', () => {
+  test.each(['/', '/a', '/a/b?c=d&e=%20f#g', '/ünï', '/a..b', '/.well-known/x'])('OA-8: %s is a path of our own', (path) => {
+    const { pathname, search, hash } = new URL(path, 'https://x')
+    expect(safeReturnTo(path)).toBe(`${pathname}${search}${hash}`)
+  })
+
+  test.each([
+    undefined,
+    '',
+    'a',
+    '//evil.example',
+    '///evil.example',
+    '/\\evil.example',
+    '\\\\evil.example',
+    '/\t/evil.example',
+    '/\n/evil.example',
+    '\t//evil.example',
+    ' //evil.example',
+    '/..//evil.example',
+    '/%2fevil.example',
+    '/%5Cevil.example',
+    '/%0d%0aLocation:x',
+    '/@evil.example',
+    'https://evil.example',
+    'https:evil.example',
+    'javascript:alert(1)',
+    '/a\u{202e}b',
+    `/${'a'.repeat(2000)}`,
+  ])('OA-8: %j is not, and becomes /', (path) => {
+    expect(safeReturnTo(path)).toBe('/')
+  })
+
+  test('OA-8: whatever is given, a browser stays at our origin', () => {
+    const piece = fc.constantFrom(
+      '/',
+      '\\',
+      '.',
+      '..',
+      '@',
+      ':',
+      '%2f',
+      '%5c',
+      '%09',
+      '\t',
+      '\n',
+      ' ',
+      '?',
+      '#',
+      'evil.example',
+      'https:',
+      'a',
+      '\u3002',
+      '／',
+    )
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.array(piece).map((parts) => `/${parts.join('')}`),
+          fc.string(),
+        ),
+        (text) => {
+          expect(new URL(safeReturnTo(text), 'https://own.example/oauth/x/callback').origin).toBe('https://own.example')
+        },
+      ),
+      { numRuns: 5000 },
+    )
+  })
+})
 
 describe('tokens', () => {
   test('SS-1: tokens are 43 base64url characters and never repeat', () => {
@@ -28,9 +98,9 @@ describe('cookies', () => {
   test('what is written is read back, among others too', () => {
     const token = newToken()
     const pair = sessionCookie(token, null).split(';', 1)[0] ?? ''
-    expect(readSessionToken(pair)).toBe(token)
-    expect(readSessionToken(`a=b; ${pair};c=d`)).toBe(token)
-    expect(readSessionToken(clearedSessionCookie().split(';', 1)[0])).toBe(null)
+    expect(readToken(pair, SESSION_COOKIE)).toBe(token)
+    expect(readToken(`a=b; ${pair};c=d`, SESSION_COOKIE)).toBe(token)
+    expect(readToken(clearedSessionCookie().split(';', 1)[0], SESSION_COOKIE)).toBe(null)
   })
 
   test('SS-6: no header makes the reader throw or accept anything but one well-formed value', () => {
@@ -38,12 +108,12 @@ describe('cookies', () => {
       fc.property(
         fc.array(fc.oneof(fc.string(), fc.constant('__Host-session='), fc.constant(`__Host-session=${'A'.repeat(43)}`))),
         (parts) => {
-          const token = readSessionToken(parts.join('; '))
+          const token = readToken(parts.join('; '), SESSION_COOKIE)
           expect(token === null || isToken(token)).toBe(true)
         },
       ),
     )
-    expect(readSessionToken(undefined)).toBe(null)
+    expect(readToken(undefined, SESSION_COOKIE)).toBe(null)
   })
 })
 
@@ -172,11 +242,26 @@ describe('options', () => {
   })
 })
 
+const APPLE_WITHOUT_KEY = '[{"provider":"apple","clientId":"a","teamId":"t","keyId":"k","privateKey":"p"}]'
+
 describe('configuration', () => {
+  test('providers are made from a JSON list, each with what it needs', () => {
+    const list = [
+      ...['google', 'github', 'kakao', 'naver', 'line'].map((provider) => ({ provider, clientId: 'a', clientSecret: 'b' })),
+      { provider: 'microsoft', clientId: 'a', clientSecret: 'b', tenant: 't', registration: 'open' },
+      { provider: 'oidc', id: 'company', name: 'Company', issuer: 'https://login.example.com', clientId: 'a', clientSecret: 'b' },
+    ]
+    const { providers } = loadConfig({ TRPC_LOGIN_PROVIDERS: JSON.stringify(list) }).auth
+    expect(providers.map(({ id }) => id)).toEqual(['google', 'github', 'kakao', 'naver', 'line', 'microsoft', 'company'])
+    expect(providers.map(({ registration }) => registration).filter((value) => value !== null)).toEqual(['open'])
+    expect(() => createAuth({ storage: sqliteStorage({ path: ':memory:' }), providers: [...providers, ...providers] })).toThrow(
+      'ids that differ',
+    )
+  })
+
   test('defaults stand where nothing is set', () => {
     expect(loadConfig({ OTHER: 'x' })).toMatchObject({
-      registration: 'closed',
-      trustedProxies: [],
+      auth: { registration: 'closed', trustedProxies: [], providers: [] },
       server: { host: '127.0.0.1', port: 8443, origins: [] },
     })
   })
@@ -191,6 +276,12 @@ describe('configuration', () => {
     [{ TRPC_LOGIN_TLS_CERT: 'a.pem' }, 'TRPC_LOGIN_TLS_KEY must be set together with TRPC_LOGIN_TLS_CERT'],
     [{ TRPC_LOGIN_BASE_URL: 'http://a.example' }, 'TRPC_LOGIN_BASE_URL must be an https origin'],
     [{ TRPC_LOGIN_DATABASE_URL: 'mysql://x' }, 'TRPC_LOGIN_DATABASE_URL must be sqlite:PATH'],
+    [{ TRPC_LOGIN_PROVIDERS: '[{"provider":"x"' }, 'TRPC_LOGIN_PROVIDERS must be valid JSON'],
+    [{ TRPC_LOGIN_PROVIDERS: '{}' }, 'TRPC_LOGIN_PROVIDERS must be a JSON list'],
+    [{ TRPC_LOGIN_PROVIDERS: '[{"provider":"facebook"}]' }, 'TRPC_LOGIN_PROVIDERS [0].provider: must be google, github, microsoft'],
+    [{ TRPC_LOGIN_PROVIDERS: '[{"provider":"google","clientId":"a"}]' }, 'TRPC_LOGIN_PROVIDERS [0].clientSecret: must be a string'],
+    [{ TRPC_LOGIN_PROVIDERS: APPLE_WITHOUT_KEY }, 'TRPC_LOGIN_PROVIDERS apple: privateKey must be the text of the .p8 file'],
+    [{ TRPC_LOGIN_APP_URL: 'app.example.com' }, 'TRPC_LOGIN_APP_URL must be an https origin'],
     [{ TRPC_LOGIN_PORT_FILE: '/does/not/exist' }, 'TRPC_LOGIN_PORT_FILE names a file that cannot be read'],
     [{ TRPC_LOGIN_PORT: '1', TRPC_LOGIN_PORT_FILE: 'x' }, 'TRPC_LOGIN_PORT and TRPC_LOGIN_PORT_FILE are both set'],
   ])('%j is refused and named', (env, message) => {

@@ -75,10 +75,16 @@ export async function listSessions(name: string, options: Json): Promise<void> {
   })
 }
 
-export async function revokeSessions(name: string, session: string | undefined, options: Json): Promise<void> {
-  await withUser(name, async ({ sessions }, { id }) => {
-    if (session !== undefined) await sessions.revoke(id, session)
-    const revoked = session === undefined ? await sessions.revokeAll(id) : 1
+export async function revokeSessions(
+  name: string | undefined,
+  session: string | undefined,
+  options: Json & { all?: boolean },
+): Promise<void> {
+  if ((name === undefined) !== (options.all === true)) throw new UsageError('name a user, or pass --all for the sessions of everyone')
+  await withAuth(async (auth) => {
+    const user = name === undefined ? null : await find(auth, name)
+    if (user !== null && session !== undefined) await auth.sessions.revoke(user.id, session)
+    const revoked = session === undefined ? await auth.sessions.revokeAll(user?.id ?? null) : 1
     print({ revoked }, options, () => [`ended ${revoked} ${revoked === 1 ? 'session' : 'sessions'}`])
   })
 }

@@ -4,8 +4,12 @@ import { z } from 'zod'
 import { createClientAddress } from '../address.ts'
 import type { TlsOptions } from '../http/tls.ts'
 import { parseOrigin } from '../origin.ts'
+import type { Provider } from '../providers/provider.ts'
+import { parseTarget } from '../storage/postgres/driver.ts'
+import { postgresStorage } from '../storage/postgres.ts'
 import { sqliteStorage } from '../storage/sqlite.ts'
 import type { Storage } from '../storage/storage.ts'
+import { providersSchema } from './providers.ts'
 
 const PREFIX = 'TRPC_LOGIN_'
 
@@ -30,9 +34,12 @@ const VARIABLES = {
   DATA_DIR: z.string().min(1, 'must not be empty').default('./.trpc-login').describe('database file, development CA and certificate'),
   DATABASE_URL: z
     .string()
-    .regex(/^sqlite:.+/, 'must be sqlite:PATH')
+    .refine(
+      (url) => /^sqlite:.+/.test(url) || accepts(parseTarget)(url),
+      'must be sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE, the latter with ?changes=poll where there is no LISTEN',
+    )
     .optional()
-    .describe('sqlite:PATH; default sqlite:DATA_DIR/login.db'),
+    .describe('sqlite:PATH or postgres://...; default sqlite:DATA_DIR/login.db'),
   TLS_CERT: z.string().min(1, 'must name a PEM file').optional().describe('certificate chain, PEM; default a development certificate'),
   TLS_KEY: z.string().min(1, 'must name a PEM file').optional().describe('private key, PEM'),
   BASE_URL: origin.optional().describe('public origin, where it differs from the listening address'),
@@ -44,6 +51,10 @@ const VARIABLES = {
     )
     .default([])
     .describe('addresses or CIDRs whose X-Forwarded-For is believed, comma separated'),
+  APP_URL: origin.optional().describe('origin of the pages to come back to from a provider, where it is not the public one'),
+  PROVIDERS: providersSchema
+    .default([])
+    .describe('whom people may sign in with, as a JSON list; see docs/oauth.md. Holds secrets: use TRPC_LOGIN_PROVIDERS_FILE'),
   REGISTRATION: z.enum(['open', 'closed'], 'must be open or closed').default('closed').describe('whether auth.register makes accounts'),
 } as const
 
@@ -55,9 +66,15 @@ const schema = z.strictObject(VARIABLES).refine((values) => (values.TLS_CERT ===
 /** What the environment says, ready for `createAuth` and `createServer`. */
 export interface Config {
   readonly dataDir: string
-  readonly databaseFile: string
-  readonly registration: 'open' | 'closed'
-  readonly trustedProxies: readonly string[]
+  readonly database: DatabaseLocation
+  /** What `createAuth` takes beside the storage. */
+  readonly auth: {
+    readonly registration: 'open' | 'closed'
+    readonly trustedProxies: readonly string[]
+    readonly providers: readonly Provider[]
+    readonly appUrl?: string
+  }
+  /** What `createServer` takes beside auth and router. */
   readonly server: {
     readonly host: string
     readonly port: number
@@ -65,9 +82,12 @@ export interface Config {
     readonly baseUrl?: string
     readonly origins: readonly string[]
   }
-  /** Opens the database, making the data directory when it is missing. */
+  /** Opens the database. An embedded one is made when missing, with its directory, and brought up to date unless told otherwise. */
   openStorage(options?: { migrate?: boolean }): Storage
 }
+
+/** Where the database is, without what nobody is to read. */
+export type DatabaseLocation = { readonly kind: 'sqlite'; readonly file: string } | { readonly kind: 'postgres'; readonly address: string }
 
 /** A setting that is unknown or wrong; the message names it and what is allowed. */
 export class ConfigError extends Error {
@@ -83,13 +103,18 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
   if (!result.success) throw new ConfigError(result.error.issues.map(describe).join('\n'))
   const values = result.data
   const dataDir = resolve(values.DATA_DIR)
-  const databaseFile = values.DATABASE_URL === undefined ? join(dataDir, 'login.db') : resolve(values.DATABASE_URL.slice('sqlite:'.length))
+  const url = values.DATABASE_URL ?? `sqlite:${join(dataDir, 'login.db')}`
+  const database = locate(url)
   const { TLS_CERT: certFile, TLS_KEY: keyFile, BASE_URL: baseUrl } = values
   return {
     dataDir,
-    databaseFile,
-    registration: values.REGISTRATION,
-    trustedProxies: values.TRUSTED_PROXIES,
+    database,
+    auth: {
+      registration: values.REGISTRATION,
+      trustedProxies: values.TRUSTED_PROXIES,
+      providers: values.PROVIDERS,
+      ...(values.APP_URL === undefined ? {} : { appUrl: parseOrigin(values.APP_URL) }),
+    },
     server: {
       host: values.HOST,
       port: values.PORT,
@@ -98,10 +123,17 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
       ...(baseUrl === undefined ? {} : { baseUrl: parseOrigin(baseUrl) }),
     },
     openStorage(options) {
+      if (database.kind === 'postgres') return postgresStorage({ url })
       prepareDataDir(dataDir)
-      return sqliteStorage({ path: databaseFile, ...options })
+      return sqliteStorage({ path: database.file, ...options })
     },
   }
+}
+
+function locate(url: string): DatabaseLocation {
+  if (url.startsWith('sqlite:')) return { kind: 'sqlite', file: resolve(url.slice('sqlite:'.length)) }
+  const { protocol, host, pathname } = URL.parse(url) ?? { protocol: 'postgres:', host: '', pathname: '' }
+  return { kind: 'postgres', address: `${protocol}//${host}${pathname}` }
 }
 
 /** One line a variable, for `--help`. */
@@ -138,7 +170,9 @@ function readValue(key: string, file: string): string {
 }
 
 function describe(issue: z.core.$ZodIssue): string {
-  if (issue.code !== 'unrecognized_keys') return `${PREFIX}${String(issue.path[0])} ${issue.message}`
+  const name = `${PREFIX}${String(issue.path[0])}`
+  if (name === `${PREFIX}PROVIDERS` && issue.path.length > 1) return `${name} ${z.core.toDotPath(issue.path.slice(1))}: ${issue.message}`
+  if (issue.code !== 'unrecognized_keys') return `${name} ${issue.message}`
   const known = Object.keys(VARIABLES)
     .map((name) => `${PREFIX}${name}`)
     .join(', ')

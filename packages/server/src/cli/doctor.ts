@@ -2,6 +2,9 @@ import { X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { readKeyPair } from '../http/tls.ts'
+import { callbackPath } from '../oauth.ts'
+import type { Provider } from '../providers/provider.ts'
+import { findDamage } from '../storage/sqlite/backup.ts'
 import { type Config, loadConfig } from './config.ts'
 import { EXIT, print } from './output.ts'
 
@@ -19,7 +22,15 @@ interface Finding {
 /** Looks at everything a start depends on, changes nothing, and says what to do. */
 export async function doctor(options: { json?: boolean }): Promise<void> {
   const config = loadConfig()
-  const findings = [checkNode(), checkDirectory(config), await checkDatabase(config), checkCertificate(config), checkReach(config)]
+  const providers = await Promise.all(config.auth.providers.map((provider) => checkProvider(provider, config)))
+  const findings = [
+    checkNode(),
+    checkDirectory(config),
+    await checkDatabase(config),
+    checkCertificate(config),
+    checkReach(config),
+    ...providers,
+  ]
   print(findings, options, () =>
     findings.map(
       ({ check, ok, detail, remedy }) => `${ok ? 'ok  ' : 'FAIL'} ${check}: ${detail}${remedy === undefined ? '' : `\n       ${remedy}`}`,
@@ -40,14 +51,24 @@ function checkDirectory({ dataDir }: Config): Finding {
   return { check, ok: false, detail: `${dataDir} has mode ${mode.toString(8)}: other users can enter it`, remedy: `chmod 700 ${dataDir}` }
 }
 
-async function checkDatabase({ databaseFile, openStorage }: Config): Promise<Finding> {
+async function checkDatabase({ database, openStorage }: Config): Promise<Finding> {
   const check = 'database'
-  if (!existsSync(databaseFile)) return { check, ok: true, detail: `${databaseFile} will be made at the first start` }
+  const name = database.kind === 'sqlite' ? database.file : database.address
+  if (database.kind === 'sqlite' && !existsSync(name)) return { check, ok: true, detail: `${name} will be made at the first start` }
   try {
     const storage = openStorage({ migrate: false })
     try {
-      const pending = await storage.migrate({ dryRun: true })
+      const { pending, newer } = await storage.schema()
       if (pending.length > 0) return { check, ok: false, detail: `the schema lacks ${pending.join(', ')}`, remedy: 'trpc-login migrate' }
+      if (newer.length > 0 && database.kind === 'sqlite')
+        return {
+          check,
+          ok: false,
+          detail: `the schema has version ${newer.at(-1)}, which this program does not know`,
+          remedy: 'upgrade trpc-login',
+        }
+      const damage = database.kind === 'sqlite' ? findDamage(database.file) : null
+      if (damage !== null) return { check, ok: false, detail: `${name} is damaged: ${damage}`, remedy: 'restore a backup' }
       await storage.check()
       const [latest] = await storage.audit.list({ userId: null, type: null, limit: 1, before: null })
       if (latest !== undefined && latest.at > Date.now() + CLOCK_SLACK_MS) {
@@ -58,7 +79,8 @@ async function checkDatabase({ databaseFile, openStorage }: Config): Promise<Fin
           remedy: 'set the clock; sessions and limits count by it',
         }
       }
-      return { check, ok: true, detail: `${databaseFile} can be written, schema up to date` }
+      const schema = newer.length === 0 ? 'schema up to date' : `schema of a newer version, which knows ${newer.join(', ')} too`
+      return { check, ok: true, detail: `${name} can be written, ${schema}` }
     } finally {
       await storage.close()
     }
@@ -67,8 +89,8 @@ async function checkDatabase({ databaseFile, openStorage }: Config): Promise<Fin
     return {
       check,
       ok: false,
-      detail: `${databaseFile}: ${cause instanceof Error ? cause.message : message}`,
-      remedy: 'check the path, its owner and its mode',
+      detail: `${name}: ${cause instanceof Error ? cause.message : message}`,
+      remedy: database.kind === 'sqlite' ? 'check the path, its owner and its mode' : 'check that it runs, and TRPC_LOGIN_DATABASE_URL',
     }
   }
 }
@@ -112,4 +134,19 @@ function checkReach({ server }: Config): Finding {
     }
   }
   return { check, ok: true, detail: `${server.host}:${server.port}${server.baseUrl === undefined ? '' : `, public as ${server.baseUrl}`}` }
+}
+
+/** Whether a provider answers, and the redirect URI that it must know. */
+async function checkProvider(provider: Provider, { server }: Config): Promise<Finding> {
+  const check = `sign-in with ${provider.name}`
+  const origin = server.baseUrl ?? `https://${server.host}:${server.port}`
+  const redirectUri = `${origin}${callbackPath(provider.id)}`
+  try {
+    await provider.authorizationUrl({ redirectUri, state: 'doctor', nonce: 'doctor', codeVerifier: 'doctor', reauthenticate: false })
+    return { check, ok: true, detail: `redirect URI ${redirectUri}` }
+  } catch (error) {
+    const { message, cause } = error as Error
+    const detail = cause instanceof Error ? `${message}: ${cause.message}` : message
+    return { check, ok: false, detail, remedy: 'check TRPC_LOGIN_PROVIDERS, and that this machine reaches the provider' }
+  }
 }

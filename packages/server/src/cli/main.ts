@@ -13,6 +13,7 @@ import {
   setRoles,
   showUser,
 } from './administration.ts'
+import { backupDatabase } from './backup.ts'
 import { printCompletion } from './completion.ts'
 import { ConfigError, describeVariables } from './config.ts'
 import { doctor } from './doctor.ts'
@@ -38,13 +39,22 @@ const program = new Command('trpc-login')
     `\nEnvironment, each also as NAME_FILE:\n${describeVariables()}\n\nExit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict`,
   )
 
-program.command('serve').description('serve the auth router over HTTPS').action(serve)
+program
+  .command('serve')
+  .description('serve the auth router over HTTPS')
+  .option('--workers <n>', 'processes that share the port and the database', '1')
+  .action(serve)
 program
   .command('migrate')
   .description('bring the database schema up to date')
   .option('--dry-run', 'only say what would be applied')
   .option('--json', 'print JSON')
   .action(migrate)
+program
+  .command('backup <file>')
+  .description('copy the embedded database to a new file, while servers go on')
+  .option('--json', 'print JSON')
+  .action(backupDatabase)
 program.command('doctor').description('say what is wrong and what to do').option('--json', 'print JSON').action(doctor)
 const JSON_OPTION = ['--json', 'print JSON'] as const
 const user = program.command('user').description('manage users')
@@ -116,8 +126,9 @@ session
   .option(...JSON_OPTION)
   .action(listSessions)
 session
-  .command('revoke <user> [session]')
-  .description('end one session of a user, or all')
+  .command('revoke [user] [session]')
+  .description('end one session of a user, or all, or with --all those of everyone')
+  .option('--all', 'of everyone, as after a backup was restored')
   .option(...JSON_OPTION)
   .action(revokeSessions)
 program

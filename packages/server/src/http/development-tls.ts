@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto'
+import { randomBytes, X509Certificate } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
@@ -76,7 +76,9 @@ function isGood(pair: KeyPair, now: number, issued: { ca: string; host: string }
 }
 
 async function makeAuthority(now: number): Promise<KeyPair> {
-  const pems = await generate([{ name: 'commonName', value: 'trpc-login development CA' }], {
+  // Of two authorities of one name a client that trusts both would find the wrong one.
+  const name = `trpc-login development CA ${randomBytes(4).toString('hex')}`
+  const pems = await generate([{ name: 'commonName', value: name }], {
     ...validity(now, 3650),
     extensions: [
       { name: 'basicConstraints', cA: true, critical: true },

@@ -79,20 +79,28 @@ function hasShortBody({ headers }: IncomingMessage): boolean {
 }
 
 const CODES: Readonly<Record<number, AuthError['code']>> = {
+  401: 'UNAUTHORIZED',
   403: 'FORBIDDEN',
   404: 'NOT_FOUND',
   405: 'METHOD_NOT_SUPPORTED',
+  409: 'CONFLICT',
   413: 'PAYLOAD_TOO_LARGE',
   415: 'UNSUPPORTED_MEDIA_TYPE',
+  429: 'TOO_MANY_REQUESTS',
+  500: 'INTERNAL_SERVER_ERROR',
   503: 'SERVICE_UNAVAILABLE',
 }
 
 // JSON-RPC numbers as tRPC assigns them.
 const RPC_CODES: Readonly<Partial<Record<AuthError['code'], number>>> = {
+  UNAUTHORIZED: -32001,
   FORBIDDEN: -32003,
   NOT_FOUND: -32004,
   METHOD_NOT_SUPPORTED: -32005,
+  CONFLICT: -32009,
   PAYLOAD_TOO_LARGE: -32013,
   UNSUPPORTED_MEDIA_TYPE: -32015,
+  TOO_MANY_REQUESTS: -32029,
+  INTERNAL_SERVER_ERROR: -32603,
   SERVICE_UNAVAILABLE: -32603,
 }

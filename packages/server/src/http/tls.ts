@@ -1,4 +1,4 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { constants, createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import type { SecureContextOptions } from 'node:tls'
 
@@ -22,6 +22,9 @@ export const TLS_POLICY: SecureContextOptions = {
   ecdhCurve: 'X25519:P-256:P-384',
   minVersion: 'TLSv1.2',
   honorCipherOrder: true,
+  secureOptions: constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION,
+  // Otherwise it comes from how the process was called, and with it whether another process resumes a session.
+  sessionIdContext: 'trpc-login',
   ciphers: [
     'TLS_AES_256_GCM_SHA384',
     'TLS_CHACHA20_POLY1305_SHA256',

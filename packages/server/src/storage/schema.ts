@@ -7,6 +7,8 @@ export interface Schema {
   attempts: AttemptRow
   resets: ResetRow
   audit: AuditRow
+  identities: IdentityRow
+  oauth_transactions: TransactionRow
   trpc_login_migrations: { version: number; name: string; checksum: string; applied_at: number }
 }
 
@@ -65,9 +67,37 @@ export interface AuditRow {
   detail: string
 }
 
+export interface IdentityRow {
+  id: string
+  user_id: string
+  provider: string
+  issuer: string
+  subject: string
+  email: string | null
+  created_at: number
+}
+
+export interface TransactionRow {
+  state_hash: Uint8Array
+  binding_hash: Uint8Array
+  provider: string
+  nonce: string
+  code_verifier: string
+  return_to: string
+  remember: number
+  link: number
+  user_id: string | null
+  session_id: string | null
+  loopback_port: number | null
+  created_at: number
+  expires_at: number
+}
+
 /** Column types that the engines name differently. */
 export interface ColumnTypes {
   readonly bytes: 'blob' | 'bytea'
+  /** What is looked up, or listed in order, by its bytes. */
+  readonly key: 'text' | 'text collate "C"'
 }
 
 /** As the index has it, word for word: engines use it only then. */
@@ -84,9 +114,10 @@ export interface Migration {
 export function migrations(types: ColumnTypes): Migration[] {
   return [
     migration(1, 'users and sessions', usersAndSessions(types)),
-    migration(2, 'attempts', ATTEMPTS),
+    migration(2, 'attempts', attempts(types)),
     migration(3, 'administration', administration(types)),
     migration(4, 'attributes', ['alter table users add column attributes text']),
+    migration(5, 'sign-in with others', signInWithOthers(types)),
   ]
 }
 
@@ -94,14 +125,14 @@ function migration(version: number, name: string, statements: readonly string[])
   return { version, name, statements, checksum: createHash('sha256').update(statements.join(';')).digest('hex') }
 }
 
-function usersAndSessions({ bytes }: ColumnTypes): string[] {
+function usersAndSessions({ bytes, key }: ColumnTypes): string[] {
   return [
     `create table users (
-      id text primary key,
+      id ${key} primary key,
       username text not null,
-      username_key text not null unique,
+      username_key ${key} not null unique,
       name text,
-      email text,
+      email ${key},
       email_verified_at bigint,
       roles text not null,
       password_hash text,
@@ -112,8 +143,8 @@ function usersAndSessions({ bytes }: ColumnTypes): string[] {
     )`,
     'create unique index users_verified_email on users (email) where email_verified_at is not null',
     `create table sessions (
-      id text primary key,
-      user_id text not null references users (id) on delete cascade,
+      id ${key} primary key,
+      user_id ${key} not null references users (id) on delete cascade,
       user_epoch bigint not null,
       token_hash ${bytes} not null unique,
       created_at bigint not null,
@@ -131,32 +162,34 @@ function usersAndSessions({ bytes }: ColumnTypes): string[] {
   ]
 }
 
-const ATTEMPTS = [
-  `create table attempts (
-    key text primary key,
+function attempts({ key }: ColumnTypes): string[] {
+  return [
+    `create table attempts (
+    key ${key} primary key,
     count bigint not null,
     blocked_until bigint not null,
     expires_at bigint not null
   )`,
-  'create index attempts_expiry on attempts (expires_at)',
-]
+    'create index attempts_expiry on attempts (expires_at)',
+  ]
+}
 
-function administration({ bytes }: ColumnTypes): string[] {
+function administration({ bytes, key }: ColumnTypes): string[] {
   return [
     'create index users_email on users (email, id)',
     `create index users_admin on users (id) where ${IS_ADMIN}`,
     `create table resets (
       token_hash ${bytes} primary key,
-      user_id text not null references users (id) on delete cascade,
+      user_id ${key} not null references users (id) on delete cascade,
       expires_at bigint not null
     )`,
     'create index resets_user on resets (user_id)',
     `create table audit (
-      id text primary key,
+      id ${key} primary key,
       at bigint not null,
       type text not null,
-      actor_id text,
-      subject_id text,
+      actor_id ${key},
+      subject_id ${key},
       address text,
       detail text not null
     )`,
@@ -166,17 +199,60 @@ function administration({ bytes }: ColumnTypes): string[] {
   ]
 }
 
+function signInWithOthers({ bytes, key }: ColumnTypes): string[] {
+  return [
+    `create table identities (
+      id ${key} primary key,
+      user_id ${key} not null references users (id) on delete cascade,
+      provider text not null,
+      issuer ${key} not null,
+      subject ${key} not null,
+      email text,
+      created_at bigint not null,
+      unique (issuer, subject)
+    )`,
+    'create index identities_user on identities (user_id)',
+    `create table oauth_transactions (
+      state_hash ${bytes} primary key,
+      binding_hash ${bytes} not null,
+      provider text not null,
+      nonce text not null,
+      code_verifier text not null,
+      return_to text not null,
+      remember bigint not null,
+      link bigint not null,
+      user_id ${key} references users (id) on delete cascade,
+      session_id text,
+      loopback_port bigint,
+      created_at bigint not null,
+      expires_at bigint not null
+    )`,
+    'create index oauth_transactions_user on oauth_transactions (user_id)',
+    'create index oauth_transactions_expiry on oauth_transactions (expires_at)',
+  ]
+}
+
 /**
- * What is left to apply, given what a database says was applied.
- * @throws TypeError when the database holds a migration that this program does not know, or another text under its number
+ * What is left to apply, and what only a newer program knows, given what a database says was applied.
+ * @throws TypeError when the database holds another text under a number than this program
  */
-export function pendingMigrations(known: readonly Migration[], applied: ReadonlyMap<number, string>): Migration[] {
-  for (const [version, checksum] of applied) {
-    const migration = known.find((candidate) => candidate.version === version)
-    if (migration === undefined)
-      throw new TypeError(`the database has schema version ${version}, newer than this program knows; upgrade trpc-login`)
-    if (migration.checksum !== checksum)
-      throw new TypeError(`migration ${version} (${migration.name}) was applied with another text; restore the database or the program`)
+export function compareSchema(
+  known: readonly Migration[],
+  applied: ReadonlyMap<number, string>,
+): { pending: Migration[]; newer: number[] } {
+  for (const { version, name, checksum } of known) {
+    if ((applied.get(version) ?? checksum) !== checksum)
+      throw new TypeError(`migration ${version} (${name}) was applied with another text; restore the database or the program`)
   }
-  return known.filter(({ version }) => !applied.has(version))
+  const versions = new Set(known.map(({ version }) => version))
+  return {
+    pending: known.filter(({ version }) => !applied.has(version)),
+    newer: [...applied.keys()].filter((version) => !versions.has(version)).toSorted((a, b) => a - b),
+  }
+}
+
+/** For an engine that one program owns. @throws TypeError when a newer program was here */
+export function requireNotNewer(newer: readonly number[]): void {
+  if (newer.length === 0) return
+  throw new TypeError(`the database has schema version ${newer.at(-1)}, newer than this program knows; upgrade trpc-login`)
 }

@@ -1,22 +1,23 @@
-import { closeSync, mkdirSync, openSync, statSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { resolve } from 'node:path'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, SqliteDialect } from 'kysely'
 import { AuthError } from '../errors.ts'
-import { createReadTogether } from './read-together.ts'
-import { type Migration, migrations, pendingMigrations, type Schema } from './schema.ts'
-import { createAttemptStore } from './sql/attempts.ts'
-import { createAuditStore } from './sql/audit.ts'
+import type { Schema } from './schema.ts'
 import type { SessionAndUserRow, SqlEngine } from './sql/engine.ts'
-import { createSessionStore, sessionAndUserQuery } from './sql/sessions.ts'
-import { createUserStore } from './sql/users.ts'
+import { sessionAndUserQuery } from './sql/sessions.ts'
+import { createSqlStores } from './sql/stores.ts'
+import { MEMORY, open, prepareFile, requireVersion, STAND_STILL_MS } from './sqlite/file.ts'
+import { applyMigrations, readSchema } from './sqlite/migrate.ts'
+import { createReadTogether } from './sqlite/read-together.ts'
 import type { Storage } from './storage.ts'
 
-// Earlier versions can lose or damage data when a checkpoint meets a restarting log ("WAL-reset bug").
-const SQLITE_FLOOR = [3, 51, 3] as const
-const MEMORY = ':memory:'
 // The most that SQLite as Node builds it maps; beyond, it reads page by page.
 const MAPPED_BYTES = 0x7fff0000
+// What one act may take while other processes write.
+const ANSWER_MS = 2000
+const MAX_PAUSE_MS = 10
+const SQLITE_BUSY = 5
 
 /** Where the embedded database lives. */
 export interface SqliteOptions {
@@ -36,14 +37,13 @@ export function sqliteStorage(options: SqliteOptions): Storage {
   const writer = open(path)
   requireVersion(writer)
   if (options.migrate ?? true) applyMigrations(writer, false)
+  writer.exec(`pragma busy_timeout = ${STAND_STILL_MS}`)
   const engine = createEngine(writer, path)
 
   return {
-    users: createUserStore(engine),
-    sessions: createSessionStore(engine),
-    attempts: createAttemptStore(engine),
-    audit: createAuditStore(engine),
+    ...createSqlStores(engine),
     migrate: async ({ dryRun = false } = {}) => applyMigrations(writer, dryRun),
+    schema: () => guarded(async () => readSchema(writer)),
     check: () =>
       engine.transaction(async (trx) => {
         await trx
@@ -74,8 +74,9 @@ function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Stor
   const findTogether = createReadTogether(reader ?? writer, findNow)
 
   return {
-    query: (run) => guarded(() => run(db)),
-    transaction: (run) => guarded(() => db.transaction().execute(run)),
+    query: (run) => guarded(() => repeated(() => run(db))),
+    // One writer at a time, from the first read on: nothing to lock, and nobody to tell.
+    transaction: (run) => guarded(() => repeated(() => db.transaction().execute(run))),
     findSession: (tokenHash) => guarded(async () => (reader === null ? findNow(tokenHash) : findTogether(tokenHash))),
     changes: () =>
       guarded(async () => {
@@ -95,18 +96,27 @@ function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Stor
   }
 }
 
+/** Another process writes: what could not begin is begun again, and meanwhile this one does something else. */
+async function repeated<T>(act: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + ANSWER_MS
+  for (;;) {
+    try {
+      return await act()
+    } catch (error) {
+      const { errcode = 0 } = error as { errcode?: number }
+      // The lower byte; the rest says why.
+      if ((errcode & 0xff) !== SQLITE_BUSY || performance.now() > deadline) throw error
+    }
+    await sleep(Math.random() * MAX_PAUSE_MS)
+  }
+}
+
 async function guarded<T>(run: () => Promise<T>): Promise<T> {
   try {
     return await run()
   } catch (cause) {
     throw new AuthError('unavailable', { cause })
   }
-}
-
-function open(path: string): DatabaseSync {
-  const db = new DatabaseSync(path, { timeout: 5000, enableForeignKeyConstraints: true })
-  db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off')
-  return db
 }
 
 /** Kysely begins deferred, and such a transaction cannot wait for its turn once it has read. */
@@ -131,45 +141,4 @@ function adapt(statement: StatementSync) {
     run: (values: readonly unknown[]) => statement.run(...(values as Values)),
     iterate: (values: readonly unknown[]): IterableIterator<unknown> => statement.iterate(...(values as Values)),
   }
-}
-
-function applyMigrations(db: DatabaseSync, dryRun: boolean): string[] {
-  // Inside the lock from the first read on: of several processes that start at once, one applies and the others find it done.
-  db.exec('begin immediate')
-  try {
-    db.exec(
-      'create table if not exists trpc_login_migrations (version bigint primary key, name text not null, checksum text not null, applied_at bigint not null)',
-    )
-    const rows = db.prepare('select version, checksum from trpc_login_migrations').all() as { version: number; checksum: string }[]
-    const pending = pendingMigrations(migrations({ bytes: 'blob' }), new Map(rows.map(({ version, checksum }) => [version, checksum])))
-    if (!dryRun) for (const migration of pending) applyMigration(db, migration)
-    db.exec(dryRun ? 'rollback' : 'commit')
-    return pending.map(({ version, name }) => `${version} ${name}`)
-  } catch (error) {
-    db.exec('rollback')
-    throw error
-  }
-}
-
-function applyMigration(db: DatabaseSync, { version, name, checksum, statements }: Migration): void {
-  for (const statement of statements) db.exec(statement)
-  db.prepare("insert into trpc_login_migrations values (?, ?, ?, unixepoch('subsec') * 1000)").run(version, name, checksum)
-}
-
-function prepareFile(path: string): void {
-  const directory = dirname(path)
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
-  // Made by us first: SQLite would create it with the process's own mask, and its log files copy its mode.
-  closeSync(openSync(path, 'a', 0o600))
-  if (process.platform === 'win32') return
-  const wide = statSync(path).mode & 0o077
-  if (wide !== 0) throw new TypeError(`${path} can be read by other users; run: chmod 600 ${path}`)
-}
-
-function requireVersion(db: DatabaseSync): void {
-  const { version } = db.prepare('select sqlite_version() as version').get() as { version: string }
-  const parts = version.split('.').map(Number)
-  const difference = SQLITE_FLOOR.map((floor, index) => (parts[index] ?? 0) - floor).find((gap) => gap !== 0) ?? 0
-  if (difference < 0)
-    throw new TypeError(`SQLite ${version} can lose data; ${SQLITE_FLOOR.join('.')} or newer is needed, which Node 24.15 brings`)
 }

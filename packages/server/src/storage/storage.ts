@@ -8,13 +8,25 @@ export interface Storage {
   readonly sessions: SessionStore
   readonly attempts: AttemptStore
   readonly audit: AuditStore
+  readonly identities: IdentityStore
+  readonly transactions: TransactionStore
   /** Creates or upgrades the schema; safe to call from several processes at once. Names what it applied. */
   migrate(options?: { dryRun?: boolean }): Promise<string[]>
+  /** What separates the database's schema from what this program knows; changes nothing. */
+  schema(): Promise<SchemaState>
   /** Whether the database can be reached and written. */
   check(): Promise<void>
   /** A number that is another one once any process has changed something; cheap enough to be asked for several times a second. */
   changes(): Promise<number>
   close(): Promise<void>
+}
+
+/** What separates a database's schema from this program's. */
+export interface SchemaState {
+  /** What `migrate` would apply. */
+  readonly pending: readonly string[]
+  /** Versions that a newer program applied. */
+  readonly newer: readonly number[]
 }
 
 export interface UserRecord {
@@ -65,11 +77,11 @@ export interface UserStore {
   /** Replaces a hash by a better one of the same password; `false` when it changed meanwhile. */
   rehash(id: string, change: { from: string; to: string }): Promise<boolean>
   /**
-   * Sets a password and ends every session, but for the one to keep, which gets a new token and epoch.
+   * Sets a password and ends every session, reset and sign-in under way, but for the one to keep, which gets a new token and epoch.
    * `false`, and nothing changed, when the user's epoch moved on or the kept session has ended.
    */
   setPassword(id: string, change: PasswordChange, entry?: AuditRecord): Promise<boolean>
-  /** Disables (an instant) or enables (`null`); disabling ends every session and reset. `null` when there is no such user. */
+  /** Disables (an instant) or enables (`null`); disabling ends every session, reset and sign-in under way. `null` when there is no such user. */
   setDisabledAt(id: string, disabledAt: number | null, now: number, entry?: AuditRecord): Promise<UserRecord | 'last_admin' | null>
   /** Removes the user with all that is theirs, addresses in the audit log included; `false` when there is none. */
   delete(id: string, entry?: AuditRecord): Promise<boolean | 'last_admin'>
@@ -173,8 +185,10 @@ export interface SessionStore {
   rotate(id: string, change: { from: Uint8Array; to: Uint8Array; authenticatedAt: number }): Promise<boolean>
   /** `false` when this user has no such live session. */
   end(id: string, userId: string, now: number, entry?: AuditRecord): Promise<boolean>
-  /** Ends all live sessions of a user but one; answers how many. */
-  endAll(userId: string, except: string | null, now: number, entry?: AuditRecord): Promise<number>
+  /** Ends all live sessions of a user, or with `null` of everyone, but one; answers how many. */
+  endAll(userId: string | null, except: string | null, now: number, entry?: AuditRecord): Promise<number>
+  /** Ends for good those of these that have expired, so that a clock that is set back revives none. */
+  expire(ids: readonly string[], now: number): Promise<void>
   /** Live ones, newest first. */
   list(userId: string, now: number): Promise<SessionRecord[]>
   /** Removes up to `limit` rows that expired before an instant; answers how many. */
@@ -204,4 +218,76 @@ export interface SessionUse {
   readonly id: string
   readonly lastSeenAt: number
   readonly expiresAt: number
+}
+
+/** An account elsewhere that signs in a user here; what names it is issuer and subject together, nothing else. */
+export interface IdentityRecord {
+  readonly id: string
+  readonly userId: string
+  /** The provider's id in our configuration. */
+  readonly provider: string
+  readonly issuer: string
+  readonly subject: string
+  /** As the provider gave it when the identity was linked; names nobody. */
+  readonly email: string | null
+  readonly createdAt: number
+}
+
+/** What must still be so when an identity is linked: the proof that was looked at before. */
+export type LinkProof =
+  /** The user's address is proved, and is this one. */
+  | { readonly verifiedEmail: string }
+  /** The user is signed in with this session. */
+  | { readonly sessionId: string; readonly now: number }
+
+export interface IdentityStore {
+  /** The user whom an identity signs in. */
+  findUser(issuer: string, subject: string): Promise<UserRecord | null>
+  /**
+   * Makes a user together with the identity. Where its address is verified, users who claim the same one without proof lose that
+   * claim and their resets; `released` makes the entry for each of them. Otherwise says what was taken, and nothing changed.
+   */
+  createUser(
+    user: UserRecord,
+    identity: IdentityRecord,
+    entries: { created: AuditRecord; released: (userId: string) => AuditRecord },
+  ): Promise<'created' | 'identity_taken' | 'username_taken' | 'email_taken'>
+  /** `false`, and nothing changed, when the proof no longer holds, the user is disabled, or the identity is linked already. */
+  link(identity: IdentityRecord, proof: LinkProof, entry: AuditRecord): Promise<boolean>
+  /** Oldest first. */
+  list(userId: string): Promise<IdentityRecord[]>
+  /** `last_way` when the user could not sign in any more without it; `false` when this user has no such identity. */
+  unlink(id: string, userId: string, entry: AuditRecord): Promise<boolean | 'last_way'>
+}
+
+/** A sign-in that is under way at a provider. */
+export interface TransactionRecord {
+  /** SHA-256 of the state; unique. */
+  readonly stateHash: Uint8Array
+  /** SHA-256 of the cookie of the browser, or the program, in which it began. */
+  readonly bindingHash: Uint8Array
+  readonly provider: string
+  readonly nonce: string
+  /** The PKCE secret (RFC 7636). */
+  readonly codeVerifier: string
+  readonly returnTo: string
+  readonly remember: boolean
+  /** To add an identity to this session's user rather than to sign in. */
+  readonly link: boolean
+  /** Who was signed in when it began, and with which session. */
+  readonly userId: string | null
+  readonly sessionId: string | null
+  /** Where the program that began it listens on this machine. */
+  readonly loopbackPort: number | null
+  readonly createdAt: number
+  readonly expiresAt: number
+}
+
+export interface TransactionStore {
+  put(transaction: TransactionRecord): Promise<void>
+  find(stateHash: Uint8Array): Promise<TransactionRecord | null>
+  /** Reads and removes in one step: of many callers with one state and its binding, exactly one gets it. */
+  take(stateHash: Uint8Array, bindingHash: Uint8Array): Promise<TransactionRecord | null>
+  /** Removes up to `limit` that expired before an instant; answers how many. */
+  purge(expiredBefore: number, limit: number): Promise<number>
 }

@@ -5,10 +5,22 @@ import type { Schema, SessionRow, UserRow } from '../schema.ts'
 export interface SqlEngine {
   /** Runs one read or a self-contained write. */
   query<T>(run: (db: Kysely<Schema>) => Promise<T>): Promise<T>
-  /** Runs a write transaction, again where the engine asks for it. Nothing but its argument may be used inside. */
-  transaction<T>(run: (trx: Transaction<Schema>) => Promise<T>): Promise<T>
+  /**
+   * Runs a write transaction as if no other ran at the same time, and again where the engine finds that one did. Nothing but its
+   * argument may be used inside, and nothing else may be changed.
+   */
+  transaction<T>(run: (trx: Transaction<Schema>) => Promise<T>, options?: TransactionOptions): Promise<T>
+  /** Whether others write while a transaction is under way, so that one which is `lockFirst` has to lock. @default false */
+  readonly locksRows?: boolean
   /** The prepared read behind every guarded call. */
   findSession(tokenHash: Uint8Array): Promise<SessionAndUserRow | null>
+}
+
+export interface TransactionOptions {
+  /** The first statement writes, or locks, the rows that decide, so that the engine need not look for what others read. */
+  readonly lockFirst?: boolean
+  /** Neither ends nor changes anybody's session, so nobody need hear of it. */
+  readonly quiet?: boolean
 }
 
 export type SessionAndUserRow = Selectable<SessionRow> & { [K in keyof UserRow as `u_${K}`]: UserRow[K] }

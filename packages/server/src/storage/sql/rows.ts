@@ -18,6 +18,22 @@ export const USER_COLUMNS = [
   'attributes',
 ] as const satisfies (keyof UserRow)[]
 
+export const SESSION_COLUMNS = [
+  'id',
+  'user_id',
+  'user_epoch',
+  'token_hash',
+  'created_at',
+  'last_seen_at',
+  'expires_at',
+  'absolute_expires_at',
+  'authenticated_at',
+  'remembered',
+  'user_agent',
+  'ip',
+  'ended_at',
+] as const satisfies (keyof SessionRow)[]
+
 export function toUser(row: UserRow): UserRecord {
   return {
     id: row.id,

@@ -3,48 +3,56 @@ import type { Schema } from '../schema.ts'
 import type { SessionRecord, SessionStore } from '../storage.ts'
 import { note } from './audit.ts'
 import { inParts, type SessionAndUserRow, type SqlEngine } from './engine.ts'
-import { fromSession, toSession, toSessionAndUser, USER_COLUMNS } from './rows.ts'
+import { fromSession, SESSION_COLUMNS, toSession, toSessionAndUser, USER_COLUMNS } from './rows.ts'
 
 export function createSessionStore({ query, transaction, findSession }: SqlEngine): SessionStore {
   return {
     start: (session, { replaces, maxPerUser, entry }) =>
-      transaction(async (trx) => {
-        const user = await trx
-          .updateTable('users')
-          .set({ last_login_at: session.createdAt })
-          .where('id', '=', session.userId)
-          .where('epoch', '=', session.userEpoch)
-          .where('disabled_at', 'is', null)
-          .executeTakeFirst()
-        if (user.numUpdatedRows === 0n) return false
-        if (replaces !== null) await trx.deleteFrom('sessions').where('token_hash', '=', replaces).execute()
-        await trx.insertInto('sessions').values(fromSession(session)).execute()
-        await endBeyond(trx, session, maxPerUser)
-        await note(trx, entry)
-        return true
-      }),
+      transaction(
+        async (trx) => {
+          const user = await trx
+            .updateTable('users')
+            .set({ last_login_at: session.createdAt })
+            .where('id', '=', session.userId)
+            .where('epoch', '=', session.userEpoch)
+            .where('disabled_at', 'is', null)
+            .executeTakeFirst()
+          if (user.numUpdatedRows === 0n) return false
+          if (replaces !== null) await trx.deleteFrom('sessions').where('token_hash', '=', replaces).execute()
+          await trx.insertInto('sessions').values(fromSession(session)).execute()
+          await endBeyond(trx, session, maxPerUser)
+          await note(trx, entry)
+          return true
+        },
+        { lockFirst: true },
+      ),
     find: async (tokenHash) => {
       const row = await findSession(tokenHash)
       return row === null ? null : toSessionAndUser(row)
     },
     findByIds: (ids) =>
       query(async (db) => {
-        const rows = await Promise.all(inParts(ids).map((part) => sessionsAndUsers(db).where('sessions.id', 'in', part).execute()))
-        return rows.flat().map(toSessionAndUser)
+        const found: SessionAndUserRow[] = []
+        for (const part of inParts(ids)) found.push(...(await sessionsAndUsers(db).where('sessions.id', 'in', part).execute()))
+        return found.map(toSessionAndUser)
       }),
     extend: (uses, now) =>
-      transaction(async (trx) => {
-        for (const { id, lastSeenAt, expiresAt } of uses) {
-          await trx
-            .updateTable('sessions')
-            .set({ last_seen_at: lastSeenAt, expires_at: expiresAt })
-            .where('id', '=', id)
-            .where('ended_at', 'is', null)
-            .where('expires_at', '>', now)
-            .where('last_seen_at', '<', lastSeenAt)
-            .execute()
-        }
-      }),
+      transaction(
+        async (trx) => {
+          // In one order, so that servers which note uses of the same sessions do not wait in a circle.
+          for (const { id, lastSeenAt, expiresAt } of uses.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
+            await trx
+              .updateTable('sessions')
+              .set({ last_seen_at: lastSeenAt, expires_at: expiresAt })
+              .where('id', '=', id)
+              .where('ended_at', 'is', null)
+              .where('expires_at', '>', now)
+              .where('last_seen_at', '<', lastSeenAt)
+              .execute()
+          }
+        },
+        { lockFirst: true, quiet: true },
+      ),
     rotate: (id, { from, to, authenticatedAt }) =>
       query(async (db) => {
         const result = await db
@@ -57,25 +65,46 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
         return result.numUpdatedRows === 1n
       }),
     end: (id, userId, now, entry) =>
-      transaction(async (trx) => {
-        const result = await trx
-          .updateTable('sessions')
-          .set(ended(now))
-          .where('id', '=', id)
-          .where('user_id', '=', userId)
-          .where('ended_at', 'is', null)
-          .where('expires_at', '>', now)
-          .executeTakeFirst()
-        if (result.numUpdatedRows !== 1n) return false
-        await note(trx, entry)
-        return true
-      }),
+      transaction(
+        async (trx) => {
+          const result = await trx
+            .updateTable('sessions')
+            .set(ended(now))
+            .where('id', '=', id)
+            .where('user_id', '=', userId)
+            .where('ended_at', 'is', null)
+            .where('expires_at', '>', now)
+            .executeTakeFirst()
+          if (result.numUpdatedRows !== 1n) return false
+          await note(trx, entry)
+          return true
+        },
+        { lockFirst: true },
+      ),
     endAll: (userId, except, now, entry) =>
-      transaction(async (trx) => {
-        const count = await endSessions(trx, userId, except, now)
-        if (count > 0) await note(trx, entry)
-        return count
-      }),
+      transaction(
+        async (trx) => {
+          const count = await endSessions(trx, userId, except, now)
+          if (count > 0) await note(trx, entry)
+          return count
+        },
+        { lockFirst: true },
+      ),
+    expire: (ids, now) =>
+      transaction(
+        async (trx) => {
+          for (const part of inParts(ids.toSorted())) {
+            await trx
+              .updateTable('sessions')
+              .set(({ ref }) => ({ ended_at: ref('expires_at') }))
+              .where('id', 'in', part)
+              .where('ended_at', 'is', null)
+              .where('expires_at', '<=', now)
+              .execute()
+          }
+        },
+        { lockFirst: true, quiet: true },
+      ),
     list: (userId, now) =>
       query(async (db) => {
         const rows = await db
@@ -92,7 +121,8 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
     purge: (expiredBefore, limit) =>
       query(async (db) => {
         const due = db.selectFrom('sessions').select('id').where('expires_at', '<', expiredBefore).orderBy('expires_at').limit(limit)
-        return Number((await db.deleteFrom('sessions').where('id', 'in', due).executeTakeFirst()).numDeletedRows)
+        const removal = db.deleteFrom('sessions').where('id', 'in', due).where('expires_at', '<', expiredBefore)
+        return Number((await removal.executeTakeFirst()).numDeletedRows)
       }),
   }
 }
@@ -104,12 +134,15 @@ export function sessionAndUserQuery(db: Kysely<Schema>, tokenHash: Uint8Array) {
 
 function sessionsAndUsers(db: Kysely<Schema>) {
   const userColumns = USER_COLUMNS.map((column) => `users.${column} as u_${column}` as const)
-  return db
-    .selectFrom('sessions')
-    .innerJoin('users', 'users.id', 'sessions.user_id')
-    .selectAll('sessions')
-    .select(userColumns)
-    .$castTo<SessionAndUserRow>()
+  return (
+    db
+      .selectFrom('sessions')
+      .innerJoin('users', 'users.id', 'sessions.user_id')
+      // Each by name: a column that a later version adds must not change what this one has prepared.
+      .select(SESSION_COLUMNS.map((column) => `sessions.${column}` as const))
+      .select(userColumns)
+      .$castTo<SessionAndUserRow>()
+  )
 }
 
 export function liveSession(db: Kysely<Schema>, id: string, tokenHash: Uint8Array) {
@@ -124,13 +157,13 @@ function ended(now: number) {
   })
 }
 
-export async function endSessions(db: Kysely<Schema>, userId: string, except: string | null, now: number): Promise<number> {
+export async function endSessions(db: Kysely<Schema>, userId: string | null, except: string | null, now: number): Promise<number> {
   const result = await db
     .updateTable('sessions')
     .set(ended(now))
-    .where('user_id', '=', userId)
     .where('ended_at', 'is', null)
     .where('expires_at', '>', now)
+    .$if(userId !== null, (update) => update.where('user_id', '=', userId ?? ''))
     .$if(except !== null, (update) => update.where('id', '!=', except ?? ''))
     .executeTakeFirst()
   return Number(result.numUpdatedRows)

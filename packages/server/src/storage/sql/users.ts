@@ -6,36 +6,46 @@ import type { SqlEngine } from './engine.ts'
 import { fromUser, toUser, toUserOrNull } from './rows.ts'
 import { endSessions, liveSession } from './sessions.ts'
 
+const MANY = 100
+
 export function createUserStore({ query, transaction }: SqlEngine): UserStore {
   const findUser = (column: 'id' | 'username_key', value: string) =>
     query(async (db) => toUserOrNull(await db.selectFrom('users').selectAll().where(column, '=', value).executeTakeFirst()))
 
   return {
     create: (user, entry) =>
-      transaction(async (trx) => {
-        const result = await trx
-          .insertInto('users')
-          .values(fromUser(user))
-          .onConflict((conflict) => conflict.doNothing())
-          .executeTakeFirst()
-        if (result.numInsertedOrUpdatedRows !== 1n) return false
-        await note(trx, entry)
-        return true
-      }),
-    createMany: (users, entry) =>
-      transaction(async (trx) => {
-        const created = new Set<string>()
-        for (const user of users) {
+      transaction(
+        async (trx) => {
           const result = await trx
             .insertInto('users')
             .values(fromUser(user))
             .onConflict((conflict) => conflict.doNothing())
             .executeTakeFirst()
-          if (result.numInsertedOrUpdatedRows === 1n) created.add(user.id)
-        }
-        if (created.size > 0) await note(trx, entry)
-        return created
-      }),
+          if (result.numInsertedOrUpdatedRows !== 1n) return false
+          await note(trx, entry)
+          return true
+        },
+        { lockFirst: true },
+      ),
+    createMany: (users, entry) =>
+      transaction(
+        async (trx) => {
+          const created = new Set<string>()
+          // A statement for each would be a trip to the server for each.
+          for (let from = 0; from < users.length; from += MANY) {
+            const rows = users.slice(from, from + MANY).map(fromUser)
+            const insert = trx.insertInto('users').values(rows)
+            const made = await insert
+              .onConflict((conflict) => conflict.doNothing())
+              .returning('id')
+              .execute()
+            for (const { id } of made) created.add(id)
+          }
+          if (created.size > 0) await note(trx, entry)
+          return created
+        },
+        { lockFirst: true },
+      ),
     findById: (id) => findUser('id', id),
     findByUsernameKey: (key) => findUser('username_key', key),
     findByVerifiedEmail: (email) =>
@@ -83,28 +93,31 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         return result.numUpdatedRows === 1n
       }),
     setPassword: (id, { epoch, passwordHash, now, keep }, entry) =>
-      transaction(async (trx) => {
-        const changed = await trx
-          .updateTable('users')
-          .set({ password_hash: passwordHash, epoch: epoch + 1 })
-          .where('id', '=', id)
-          .where('epoch', '=', epoch)
-          .$if(keep !== null, (update) =>
-            update.where((where) => where.exists(liveSession(trx, keep?.sessionId ?? '', keep?.from ?? EMPTY).select('id'))),
-          )
-          .executeTakeFirst()
-        if (changed.numUpdatedRows === 0n) return false
-        await endSessions(trx, id, keep?.sessionId ?? null, now)
-        await trx.deleteFrom('resets').where('user_id', '=', id).execute()
-        await note(trx, entry)
-        if (keep === null) return true
-        await trx
-          .updateTable('sessions')
-          .set({ token_hash: keep.to, user_epoch: epoch + 1, authenticated_at: now })
-          .where('id', '=', keep.sessionId)
-          .execute()
-        return true
-      }),
+      transaction(
+        async (trx) => {
+          const changed = await trx
+            .updateTable('users')
+            .set({ password_hash: passwordHash, epoch: epoch + 1 })
+            .where('id', '=', id)
+            .where('epoch', '=', epoch)
+            .$if(keep !== null, (update) =>
+              update.where((where) => where.exists(liveSession(trx, keep?.sessionId ?? '', keep?.from ?? EMPTY).select('id'))),
+            )
+            .executeTakeFirst()
+          if (changed.numUpdatedRows === 0n) return false
+          await endSessions(trx, id, keep?.sessionId ?? null, now)
+          await voidPending(trx, id)
+          await note(trx, entry)
+          if (keep === null) return true
+          await trx
+            .updateTable('sessions')
+            .set({ token_hash: keep.to, user_epoch: epoch + 1, authenticated_at: now })
+            .where('id', '=', keep.sessionId)
+            .execute()
+          return true
+        },
+        { lockFirst: true },
+      ),
     setDisabledAt: (id, disabledAt, now, entry) =>
       transaction(async (trx) => {
         const before = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
@@ -113,7 +126,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         const after = { ...before, disabled_at: disabledAt, epoch: before.epoch + 1 }
         await trx.updateTable('users').set(after).where('id', '=', id).execute()
         await endSessions(trx, id, null, now)
-        await trx.deleteFrom('resets').where('user_id', '=', id).execute()
+        await voidPending(trx, id)
         await note(trx, entry)
         return toUser(after)
       }),
@@ -155,23 +168,27 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         ),
       ),
     finishReset: (tokenHash, { passwordHash, now }, entry) =>
-      transaction(async (trx) => {
-        const used = await trx
-          .deleteFrom('resets')
-          .where('token_hash', '=', tokenHash)
-          .where('expires_at', '>', now)
-          .returning('user_id')
-          .executeTakeFirst()
-        if (used === undefined) return false
-        await trx
-          .updateTable('users')
-          .set((set) => ({ password_hash: passwordHash, epoch: set('epoch', '+', 1) }))
-          .where('id', '=', used.user_id)
-          .execute()
-        await endSessions(trx, used.user_id, null, now)
-        await note(trx, entry)
-        return true
-      }),
+      transaction(
+        async (trx) => {
+          const used = await trx
+            .deleteFrom('resets')
+            .where('token_hash', '=', tokenHash)
+            .where('expires_at', '>', now)
+            .returning('user_id')
+            .executeTakeFirst()
+          if (used === undefined) return false
+          await trx
+            .updateTable('users')
+            .set((set) => ({ password_hash: passwordHash, epoch: set('epoch', '+', 1) }))
+            .where('id', '=', used.user_id)
+            .execute()
+          await endSessions(trx, used.user_id, null, now)
+          await voidPending(trx, used.user_id)
+          await note(trx, entry)
+          return true
+        },
+        { lockFirst: true },
+      ),
     list: ({ search, limit, after }) =>
       query(async (db) => {
         const users = db.selectFrom('users').selectAll().limit(limit)
@@ -210,6 +227,12 @@ async function isLastAdmin(trx: Transaction<Schema>, row: UserRow): Promise<bool
 }
 
 const EMPTY = new Uint8Array()
+
+/** What a user began and nobody may finish any more. */
+async function voidPending(trx: Transaction<Schema>, userId: string): Promise<void> {
+  await trx.deleteFrom('resets').where('user_id', '=', userId).execute()
+  await trx.deleteFrom('oauth_transactions').where('user_id', '=', userId).execute()
+}
 
 /** A range rather than a pattern, so that an index serves it; U+10FFFF comes after everything that may follow. */
 function beginning(column: 'email' | 'username_key', text: string) {

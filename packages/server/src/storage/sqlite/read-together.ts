@@ -10,7 +10,7 @@ interface Asked<K, V> {
  * One read for each key, and one transaction for all that are asked for in the same turn of the event loop: taking and giving back
  * its lock costs more than the reads. Nothing is kept: each sees what was committed before the turn ended in which it was asked.
  */
-export function createReadTogether<K, V>(db: Pick<DatabaseSync, 'exec'>, read: (key: K) => V): (key: K) => Promise<V> {
+export function createReadTogether<K, V>(db: Pick<DatabaseSync, 'exec' | 'isTransaction'>, read: (key: K) => V): (key: K) => Promise<V> {
   let waiting: Asked<K, V>[] = []
 
   function answerAll(): void {
@@ -22,10 +22,12 @@ export function createReadTogether<K, V>(db: Pick<DatabaseSync, 'exec'>, read: (
     } catch (error) {
       return void asked.forEach(({ reject }) => reject(error))
     }
+    asked.forEach(answer)
     try {
-      asked.forEach(answer)
-    } finally {
-      db.exec('commit')
+      // A read that fails may have ended the transaction, too.
+      if (db.isTransaction) db.exec('commit')
+    } catch {
+      // All were answered; what is wrong with the file shows at the next read.
     }
   }
 

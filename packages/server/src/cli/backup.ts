@@ -1,0 +1,16 @@
+import { resolve } from 'node:path'
+import { backUp } from '../storage/sqlite/backup.ts'
+import { loadConfig } from './config.ts'
+import { print, UsageError } from './output.ts'
+
+/** Copies the embedded database to a file that is not there yet, while servers go on. */
+export async function backupDatabase(file: string, options: { json?: boolean }): Promise<void> {
+  const { database } = loadConfig()
+  if (database.kind === 'postgres')
+    throw new UsageError(
+      `${database.address} is backed up with PostgreSQL's own means, such as: pg_dump --format=custom --file=${file} URL`,
+    )
+  const target = resolve(file)
+  const bytes = await backUp(database.file, target)
+  print({ file: target, bytes }, options, () => [`backed up ${database.file} to ${target} (${bytes} bytes)`])
+}

@@ -1,0 +1,147 @@
+import { Kysely, PostgresDialect } from 'kysely'
+import type pg from 'pg'
+import type { Schema } from '../schema.ts'
+import { clientConfig, type Target } from './driver.ts'
+
+/** What one act of the store may take, from the wait for a connection to the last answer. */
+export const ANSWER_MS = 2000
+
+const POOL_SIZE = 10
+const WRITES_SESSION_OR_USER = /^(?:insert into|update|delete from) "(?:users|sessions)"/
+
+/** Whoever waits has waited long enough. */
+export class LateError extends Error {
+  override readonly name = 'LateError'
+  constructor() {
+    super('the database did not answer in time')
+  }
+}
+
+/** One connection of the pool, lent for one act. */
+export interface Connection {
+  readonly db: Kysely<Schema>
+  /** A statement that the server parses and plans once a connection. */
+  prepared<T>(name: string, text: string, values: readonly unknown[]): Promise<T[]>
+  /** Whether a user or a session was written, so that others are to be told. */
+  hasWritten(): boolean
+  /** Why it is of no more use. */
+  lost(): Error | null
+  /** Whether the end of a transaction was asked for: what became of it is unknown when the connection is lost then. */
+  isCommitting(): boolean
+}
+
+export interface Connections {
+  /** Lends a connection until `run` is done or the deadline, of `performance.now`, has passed. */
+  use<T>(deadline: number, run: (connection: Connection) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}
+
+/** A pool whose every wait has an end: a server that hangs, or a network that swallows, is given up like one that is gone. */
+export function createConnections(driver: typeof pg, target: Target): Connections {
+  const pool = new driver.Pool({ ...clientConfig(driver, target, true), max: POOL_SIZE, idleTimeoutMillis: 30_000 })
+  // Of a connection that waits for work; the pool has dropped it already.
+  pool.on('error', () => {})
+  const lendable = new WeakMap<pg.PoolClient, ReturnType<typeof lend>>()
+
+  return {
+    async use(deadline, run) {
+      const client = await take(pool, deadline)
+      let connection = lendable.get(client)
+      if (connection === undefined) lendable.set(client, (connection = lend(client)))
+      connection.begin(deadline)
+      try {
+        return await run(connection)
+      } finally {
+        client.release(connection.lost() !== null)
+      }
+    },
+    close: () => pool.end(),
+  }
+}
+
+/** The pool's own limit counts from when it begins to connect; a caller has waited before that. */
+function take(pool: pg.Pool, deadline: number): Promise<pg.PoolClient> {
+  return new Promise((resolve, reject) => {
+    let isLate = false
+    const timer = setTimeout(
+      () => {
+        isLate = true
+        reject(new LateError())
+      },
+      Math.max(1, deadline - performance.now()),
+    )
+    pool.connect().then(
+      (client) => {
+        clearTimeout(timer)
+        if (isLate) client.release()
+        else resolve(client)
+      },
+      (error: Error) => {
+        clearTimeout(timer)
+        reject(error)
+      },
+    )
+  })
+}
+
+function lend(client: pg.PoolClient): Connection & { begin(deadline: number): void } {
+  let deadline = 0
+  let lost: Error | null = null
+  let written = false
+  let committing = false
+  const lose = (error: Error) => {
+    lost ??= error
+  }
+  client.on('error', lose)
+  client.on('end', () => lose(new Error('the database closed the connection')))
+
+  /** The driver has a limit of its own, but leaves the connection in use, with somebody else's answer under way. */
+  function bounded<R extends pg.QueryResultRow>(query: pg.QueryConfig): Promise<pg.QueryResult<R>> {
+    if (lost !== null) return Promise.reject(lost)
+    if (query.text === 'commit') committing = true
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => {
+          const late = new LateError()
+          lose(late)
+          reject(late)
+        },
+        Math.max(1, deadline - performance.now()),
+      )
+      client.query<R>({ ...query, values: query.values?.map(withoutNul) ?? [] }).then(
+        (result) => {
+          clearTimeout(timer)
+          if (WRITES_SESSION_OR_USER.test(query.text) && result.rowCount !== 0) written = true
+          resolve(result)
+        },
+        (error: Error & { code?: string }) => {
+          clearTimeout(timer)
+          if (error.code === undefined || error.code.startsWith('57P')) lose(error)
+          reject(error)
+        },
+      )
+    })
+  }
+
+  const lent = { query: (text: string, values: readonly unknown[]) => bounded({ text, values: [...values] }), release: () => {} }
+  const pool = { connect: async () => lent, end: async () => {} }
+  return {
+    // The dialect asks for more than it uses: a pool of one connection, which is this.
+    db: new Kysely<Schema>({ dialect: new PostgresDialect({ pool: pool as unknown as pg.Pool }) }),
+    prepared: async <T>(name: string, text: string, values: readonly unknown[]) =>
+      (await bounded<pg.QueryResultRow>({ name, text, values: [...values] })).rows as T[],
+    begin(until) {
+      deadline = until
+      written = false
+      committing = false
+    },
+    hasWritten: () => written,
+    lost: () => lost,
+    isCommitting: () => committing,
+  }
+}
+
+/** PostgreSQL's text holds no U+0000. Nothing that is stored has one, so a search for one finds nothing, as on SQLite. */
+function withoutNul(value: unknown): unknown {
+  return typeof value === 'string' && value.includes('\0') ? value.replaceAll('\0', '\u{fffd}') : value
+}

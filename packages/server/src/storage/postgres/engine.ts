@@ -1,0 +1,94 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AuthError } from '../../errors.ts'
+import type { SessionAndUserRow, SqlEngine } from '../sql/engine.ts'
+import { sessionAndUserQuery } from '../sql/sessions.ts'
+import type { Changes } from './changes.ts'
+import { ANSWER_MS, type Connection, type Connections, LateError } from './connections.ts'
+import { codeOf } from './migrate.ts'
+
+const MAX_TRIES = 30
+const MAX_PAUSE_MS = 60
+/**
+ * Nothing was done, and done again it may come to something else: two that read what the other writes, two that wait for each
+ * other, a unique value or an owner that came or went meanwhile.
+ */
+const COLLIDED = new Set(['40001', '40P01', '23505', '23503'])
+const SCHEMA_BEHIND = new Set(['42P01', '42703'])
+
+export function createEngine(connections: Connections, changes: Changes): SqlEngine {
+  // Put together once: that takes longer than sending it.
+  let text: string | undefined
+
+  return {
+    locksRows: true,
+    query: (run) =>
+      guarded(async () => {
+        const [result, written] = await connections.use(performance.now() + ANSWER_MS, async (connection) => {
+          const result = await run(connection.db)
+          const written = connection.hasWritten()
+          if (written) await changes.announce(connection.db)
+          return [result, written] as const
+        })
+        if (written) changes.noteOwn()
+        return result
+      }),
+    transaction: (run, { lockFirst = false, quiet = false } = {}) =>
+      guarded(() =>
+        repeated(connections, async (connection) => {
+          const result = await connection.db
+            .transaction()
+            .setIsolationLevel(lockFirst ? 'read committed' : 'serializable')
+            .execute(async (trx) => {
+              const result = await run(trx)
+              if (!quiet && connection.hasWritten()) await changes.announce(trx)
+              return result
+            })
+          if (!quiet && connection.hasWritten()) changes.noteOwn()
+          return result
+        }),
+      ),
+    findSession: (tokenHash) =>
+      guarded(() =>
+        repeated(connections, async (connection) => {
+          text ??= sessionAndUserQuery(connection.db, tokenHash).compile().sql
+          const [row] = await connection.prepared<SessionAndUserRow>('trpc_login_session', text, [tokenHash])
+          return row ?? null
+        }),
+      ),
+  }
+}
+
+/** Once more where nothing was done: after a collision, and after a connection was lost before the end was asked for. */
+async function repeated<T>(connections: Connections, act: (connection: Connection) => Promise<T>): Promise<T> {
+  const deadline = performance.now() + ANSWER_MS
+  for (let tries = 1; ; tries += 1) {
+    let wasLost = false
+    try {
+      return await connections.use(deadline, async (connection) => {
+        try {
+          return await act(connection)
+        } catch (error) {
+          const lost = connection.lost()
+          wasLost = lost !== null && !(lost instanceof LateError) && !connection.isCommitting()
+          throw error
+        }
+      })
+    } catch (error) {
+      const mayRepeat = COLLIDED.has(codeOf(error)) ? tries < MAX_TRIES : wasLost && tries < 3
+      const pause = Math.random() * Math.min(MAX_PAUSE_MS, 4 * 2 ** tries)
+      if (!mayRepeat || performance.now() + pause >= deadline) throw error
+      await sleep(pause)
+    }
+  }
+}
+
+export async function guarded<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run()
+  } catch (error) {
+    const cause = SCHEMA_BEHIND.has(codeOf(error))
+      ? new Error('the schema is missing or behind; run: trpc-login migrate', { cause: error })
+      : error
+    throw new AuthError('unavailable', { cause })
+  }
+}

@@ -1,0 +1,47 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { compareSchema, type Migration, migrations, requireNotNewer } from '../schema.ts'
+import type { SchemaState } from '../storage.ts'
+import { STAND_STILL_MS, START_WAIT_MS } from './file.ts'
+
+const MIGRATIONS_TABLE =
+  'create table if not exists trpc_login_migrations (version bigint primary key, name text not null, checksum text not null, applied_at bigint not null)'
+const KNOWN = migrations({ bytes: 'blob', key: 'text' })
+
+/** Brings the schema up to date. Names what it applied, or would apply. */
+export function applyMigrations(db: DatabaseSync, dryRun: boolean): string[] {
+  // Longer than any act of a server waits: others may be migrating.
+  db.exec(`pragma busy_timeout = ${START_WAIT_MS}`)
+  // Inside the lock from the first read on: of several processes that start at once, one applies and the others find it done.
+  db.exec('begin immediate')
+  try {
+    const { pending, newer } = compareSchema(KNOWN, applied(db))
+    requireNotNewer(newer)
+    if (!dryRun) db.exec(MIGRATIONS_TABLE)
+    if (!dryRun) for (const migration of pending) applyMigration(db, migration)
+    db.exec(dryRun ? 'rollback' : 'commit')
+    return pending.map(({ version, name }) => `${version} ${name}`)
+  } catch (error) {
+    db.exec('rollback')
+    throw error
+  } finally {
+    db.exec(`pragma busy_timeout = ${STAND_STILL_MS}`)
+  }
+}
+
+/** What separates the schema from this program's; changes nothing. */
+export function readSchema(db: DatabaseSync): SchemaState {
+  const { pending, newer } = compareSchema(KNOWN, applied(db))
+  return { pending: pending.map(({ version, name }) => `${version} ${name}`), newer }
+}
+
+function applied(db: DatabaseSync): ReadonlyMap<number, string> {
+  const isFresh = db.prepare("select 1 from sqlite_master where name = 'trpc_login_migrations'").get() === undefined
+  if (isFresh) return new Map()
+  const rows = db.prepare('select version, checksum from trpc_login_migrations').all() as { version: number; checksum: string }[]
+  return new Map(rows.map(({ version, checksum }) => [version, checksum]))
+}
+
+function applyMigration(db: DatabaseSync, { version, name, checksum, statements }: Migration): void {
+  for (const statement of statements) db.exec(statement)
+  db.prepare("insert into trpc_login_migrations values (?, ?, ?, unixepoch('subsec') * 1000)").run(version, name, checksum)
+}
