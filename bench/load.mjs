@@ -8,13 +8,20 @@ const HEAD_200 = Buffer.from('HTTP/1.1 200')
 
 const JOBS = { calls: measure, connections: measureConnections }
 
-process.on('message', async (job) => process.send(await JOBS[job.kind ?? 'calls'](job).catch((error) => ({ error: String(error) }))))
+process.on('message', (job) => {
+  JOBS[job.kind ?? 'calls'](job).then(
+    (seen) => process.send(seen),
+    (error) => process.send({ error: String(error) }),
+  )
+})
 process.on('disconnect', () => process.exit(0))
 
 /** Sends the same request over and over for some seconds, or each of many sessions once; latencies in microseconds. */
 async function measure({ port, ca, request, connections, seconds = Number.POSITIVE_INFINITY, pauseMs = 0, sessions = null }) {
   let next = 0
-  const requests = Array.from({ length: connections }, (_, caller) => Buffer.from(request.replace('CALLER', `${caller}`.padEnd(6))))
+  const requests = Array.from({ length: connections }, (_, caller) =>
+    Buffer.from(request.replace('CALLER', String(caller).padStart(6, '0'))),
+  )
   const bytesOf = (caller) => (sessions === null ? requests[caller] : Buffer.from(request.replace('TOKEN', tokenOf(next++ % sessions))))
   const isDone = (now) => now >= job.until || (sessions !== null && next >= sessions)
   const job = { port, ca, bytesOf, isDone, pauseMs, until: 0, latencies: [], failures: [] }
@@ -23,7 +30,7 @@ async function measure({ port, ca, request, connections, seconds = Number.POSITI
   job.until = from + seconds * 1000
   await Promise.all(callers.map((socket, caller) => keepCalling(job, socket, caller)))
   const elapsed = (performance.now() - from) / 1000
-  const sorted = Float64Array.from(job.latencies).sort()
+  const sorted = Float64Array.from(job.latencies).toSorted()
   const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
   return { count: sorted.length, perSecond: sorted.length / elapsed, p50: at(0.5), p99: at(0.99), failures: job.failures.slice(0, 3) }
 }

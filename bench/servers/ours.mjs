@@ -19,7 +19,7 @@ const router = t.router({
 })
 
 // One whose session is measured, and one for each caller that logs in.
-const names = ['user01', ...Array.from({ length: 64 }, (_, n) => String(n))]
+const names = ['user01', ...Array.from({ length: 64 }, (_, n) => String(n).padStart(6, '0'))]
 for (const username of names)
   if ((await auth.users.findByUsername(username)) === null) await auth.users.create({ username, password: PASSWORD })
 const server = await createServer({ auth, router, port: 0, tls: { certFile, keyFile }, maxConnectionsPerAddress: 4000 })

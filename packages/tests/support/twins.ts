@@ -98,7 +98,8 @@ function createRouter(style: Style, auth: ReturnType<typeof createAuth>) {
     buffer: new Uint8Array([1, 2]),
     toJSON: { toJSON: () => 'other' },
     promised: { field: Promise.resolve(1) },
-    thenable: { field: { then: () => {}, catch: () => {} } },
+    // What is taken for a promise without being one.
+    thenable: { field: Object.fromEntries(['then', 'catch'].map((name) => [name, () => {}])) },
     generator: (async function* () {})(),
     iterable: { field: { async *[Symbol.asyncIterator]() {} } },
     unwritable: 'unwritable',
