@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, SqliteDialect } from 'kysely'
 import { AuthError } from '../errors.ts'
 import type { Schema } from './schema.ts'
-import type { SessionAndUserRow, SqlEngine } from './sql/engine.ts'
+import type { FoundRow, SqlEngine } from './sql/engine.ts'
 import { sessionAndUserQuery } from './sql/sessions.ts'
 import { createSqlStores } from './sql/stores.ts'
 import { MEMORY, open, prepareFile, requireVersion, STAND_STILL_MS } from './sqlite/file.ts'
@@ -66,10 +66,10 @@ function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Stor
   let version: StatementSync | null = null
   let closed = false
 
-  function findNow(tokenHash: Uint8Array): SessionAndUserRow | null {
+  function findNow(tokenHash: Uint8Array): FoundRow | null {
     // Compiled once: putting the query together takes longer than running it.
     prepared ??= (reader ?? writer).prepare(sessionAndUserQuery(db, tokenHash).compile().sql)
-    return (prepared.get(tokenHash) as SessionAndUserRow | undefined) ?? null
+    return (prepared.get(tokenHash) as FoundRow | undefined) ?? null
   }
   const findTogether = createReadTogether(reader ?? writer, findNow)
 
