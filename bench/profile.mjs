@@ -40,7 +40,7 @@ function partsOf({ nodes, samples, timeDeltas }, count) {
   const sums = new Map(PARTS.map(([name]) => [name, 0]))
   samples.forEach((id, index) => {
     const frame = frames.get(id)
-    if (frame.functionName === '(idle)' || /modules\/|bootstrap|realm/.test(frame.url)) return
+    if (frame.functionName === '(idle)' || /^node:internal\/(modules|bootstrap)/.test(frame.url)) return
     const [name] = PARTS.find(([, isPart]) => isPart(frame))
     sums.set(name, sums.get(name) + timeDeltas[index] / count)
   })
