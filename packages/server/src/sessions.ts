@@ -52,7 +52,7 @@ export type Sessions = ReturnType<typeof createSessions>
 export function createSessions(deps: { store: SessionStore; audit: Audit; now: () => number; options: SessionOptions; log: Log }) {
   const { store, audit, now, options, log } = deps
   const uses = new Map<string, SessionUse>()
-  const expired = new Set<string>()
+  const expired = new Map<string, number>()
   let flushing: Promise<void> = Promise.resolve()
   const purge = createPurge({ remove: (at, limit) => store.purge(at - PURGE_AFTER_MS, limit), log, failure: 'session_purge_failed' })
 
@@ -116,9 +116,11 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
 
   /** A session that was refused as expired stays so, whatever becomes of the clock. */
   function noteEnd({ id, endedAt, expiresAt }: SessionRecord): void {
-    if (endedAt !== null || expiresAt > now()) return
+    const at = now()
+    if (endedAt !== null || expiresAt > at) return
     flushSoon()
-    expired.add(id)
+    // The instant of the refusal: by the time of the writing the clock may have been set back.
+    expired.set(id, at)
   }
 
   function flushSoon(): void {
@@ -128,14 +130,15 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
   /** Writes what is noted; resolves when it is in the store. */
   function flush(): Promise<void> {
     flushing = flushing.then(async () => {
-      const [batch, ends] = [[...uses.values()], [...expired]]
+      const [batch, ends] = [[...uses.values()], [...expired.keys()]]
       uses.clear()
+      const refusedAt = Math.max(...expired.values())
       expired.clear()
       // Judged by the time of the use, for which the session was live, not by that of the write.
       const usedAt = Math.min(...batch.map(({ lastSeenAt }) => lastSeenAt))
       // The caller was answered long ago, and the next use tries again.
       if (batch.length > 0) await store.extend(batch, usedAt).catch(noteFailure)
-      if (ends.length > 0) await store.expire(ends, now()).catch(noteFailure)
+      if (ends.length > 0) await store.expire(ends, refusedAt).catch(noteFailure)
     })
     return flushing
   }
