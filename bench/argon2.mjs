@@ -1,6 +1,7 @@
 // Nothing but argon2id, as many at once as there are cores: what logins are measured against.
-import { availableParallelism } from 'node:os'
+
 import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
 
 const { hash, verify } = createRequire(new URL('../packages/server/package.json', import.meta.url))('@node-rs/argon2')
 const PASSWORD = 'demo-passphrase-01'

@@ -1,9 +1,9 @@
 // Starts the measured servers, each a process of its own, and asks the kernel what they used.
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
+import { request } from 'node:https'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { request } from 'node:https'
 import { PASSWORD } from './servers/announce.mjs'
 
 const here = import.meta.dirname

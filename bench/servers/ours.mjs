@@ -1,7 +1,8 @@
 // This library's server, as built, on SQLite or on the PostgreSQL named by DATABASE_URL.
 // Its own copy of tRPC by path: an application has one, and so must this one.
-import { initTRPC } from '../../packages/server/node_modules/@trpc/server/dist/index.mjs'
+
 import * as library from '../../packages/server/dist/index.js'
+import { initTRPC } from '../../packages/server/node_modules/@trpc/server/dist/index.mjs'
 import { announce, GREETING, PASSWORD } from './announce.mjs'
 
 const { createAuth, createServer, formatAuthError, silentLog, sqliteStorage, transformer } = library

@@ -1,0 +1,114 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AnyRouter, TRPCError } from '@trpc/server'
+import { type CreateHTTPContextOptions, createHTTPHandler } from '@trpc/server/adapters/standalone'
+import type { TRPCRequestInfo } from '@trpc/server/http'
+import type { Auth } from '../auth.ts'
+import { type AuthContext, aloneViolation } from '../context.ts'
+import { AuthError } from '../errors.ts'
+import { parseOrigin } from '../origin.ts'
+import { newRequestId, withRequestScope } from '../request-scope.ts'
+import type { createDirectPath } from './direct.ts'
+import type { AnswerMeta, Failure } from './direct-answer.ts'
+import { MAX_BODY, refuse, refuseAtGate, VARY } from './gate.ts'
+import { SECURITY_HEADERS } from './headers.ts'
+import { createOAuthRoutes } from './oauth-routes.ts'
+import type { ServerOptions } from './server-options.ts'
+import { isEventStream } from './sockets.ts'
+
+const MAX_BATCH = 10
+
+/** What happens to a request: health, callbacks of providers, the gate, and then the direct path or tRPC's own. */
+export function createListener<TRouter extends AnyRouter>(
+  options: ServerOptions<TRouter>,
+  state: { draining: boolean },
+  direct: typeof createDirectPath,
+) {
+  const { auth, router, baseUrl } = options
+  const basePath = `/${(options.basePath ?? '/api/').replace(/^\/+|\/+$/g, '')}/`
+  const allowedOrigins = new Set([...(options.origins ?? []), ...(baseUrl === undefined ? [] : [baseUrl])].map(parseOrigin))
+  const shared = {
+    router,
+    basePath,
+    maxBodySize: MAX_BODY,
+    maxBatchSize: MAX_BATCH,
+    createContext: async (request: CreateHTTPContextOptions) => ({
+      ...(await options.createContext?.(request)),
+      ...auth.createContext(request),
+    }),
+    onError: ({ error, path, ctx }: Failure) => logUnexpected(auth, error, path, ctx),
+  }
+  const answer = direct({ ...shared, metaOf })
+  const handle = createHTTPHandler({ ...shared, responseMeta: ({ errors, info }) => toResponseMeta(metaOf(errors, info)) })
+
+  const oauthRoutes = createOAuthRoutes(auth)
+
+  return (req: IncomingMessage, res: ServerResponse): void => {
+    const id = newRequestId()
+    for (const name in SECURITY_HEADERS) res.setHeader(name, SECURITY_HEADERS[name] as string)
+    res.setHeader('X-Request-Id', id)
+    if (state.draining) res.setHeader('Connection', 'close')
+    withRequestScope({ id, plain: req.headers.accept === 'application/json', vetted: true }, () => {
+      if (req.url === '/healthz') return answerHealth(res, true)
+      if (req.url === '/readyz') return void answerReady(auth, res, state.draining)
+      if (oauthRoutes(req, res)) return
+      if (refuseAtGate(req, res, { basePath, allowedOrigins }) || refuseLongBody(req, res)) return
+      if (answer(req, res)) return
+      // tRPC aborts a procedure's signal when the caller leaves, but not when a guard ends the stream: the procedure would wait on.
+      res.once('finish', () => isEventStream(res) && req.emit('aborted'))
+      handle(req, res)
+    })
+  }
+}
+
+/** tRPC reads a body only for procedures with an input; a stated length is refused for all. */
+function refuseLongBody(req: IncomingMessage, res: ServerResponse): boolean {
+  return Number(req.headers['content-length'] ?? 0) > MAX_BODY && refuse(res, 413, 'invalid_input', `The body may have ${MAX_BODY} bytes`)
+}
+
+function metaOf(errors: readonly TRPCError[], info: TRPCRequestInfo | undefined): AnswerMeta {
+  const seconds = errors.flatMap((error) => (error instanceof AuthError && error.retryAfter !== undefined ? [error.retryAfter] : []))
+  return {
+    // tRPC writes its own Vary over the one that is already there.
+    vary: VARY,
+    ...(seconds.length > 0 ? { retryAfter: String(Math.max(...seconds)) } : {}),
+    // A stream answers 200 whatever it carries, unless it is told otherwise before it begins.
+    ...(info !== undefined && aloneViolation(info) !== null ? { status: 400 } : {}),
+  }
+}
+
+function toResponseMeta({ vary, retryAfter, status }: AnswerMeta) {
+  const headers = new Headers({ vary, ...(retryAfter === undefined ? {} : { 'retry-after': retryAfter }) })
+  return { headers, ...(status === undefined ? {} : { status }) }
+}
+
+/** What the caller is not told goes to the log, under the same request id. */
+function logUnexpected(auth: Auth, error: TRPCError, path: string | undefined, ctx: unknown): void {
+  const unavailable = error instanceof AuthError && error.reason === 'unavailable'
+  if (error.code !== 'INTERNAL_SERVER_ERROR' && !unavailable) return
+  try {
+    const cause: unknown = error.cause ?? error
+    const detail = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
+    auth.log.error(
+      { requestId: (ctx as AuthContext | undefined)?.auth.requestId ?? null, path: path ?? null, error: detail },
+      'procedure_failed',
+    )
+  } catch {
+    // A throwing onError would end the process; a log that cannot be written must not.
+  }
+}
+
+function answerHealth(res: ServerResponse, ok: boolean): void {
+  res.statusCode = ok ? 200 : 503
+  res.setHeader('Content-Type', 'application/json; charset=utf-8')
+  res.end(JSON.stringify({ ok }))
+}
+
+async function answerReady(auth: Auth, res: ServerResponse, draining: boolean): Promise<void> {
+  const ready =
+    !draining &&
+    (await auth.storage.check().then(
+      () => true,
+      () => false,
+    ))
+  answerHealth(res, ready)
+}

@@ -1,0 +1,30 @@
+import type { AnyRouter, inferRouterContext } from '@trpc/server'
+import type { CreateHTTPContextOptions } from '@trpc/server/adapters/standalone'
+import type { Auth } from '../auth.ts'
+import type { TlsOptions } from './tls.ts'
+
+/** How the HTTPS server is set up. */
+export interface ServerOptions<TRouter extends AnyRouter> {
+  readonly auth: Auth
+  readonly router: TRouter
+  /** What the application's context holds beside `auth`; called once per request. */
+  readonly createContext?: (
+    request: CreateHTTPContextOptions,
+  ) => Omit<inferRouterContext<TRouter>, 'auth'> | Promise<Omit<inferRouterContext<TRouter>, 'auth'>>
+  /** @default a development certificate in `./.trpc-login` */
+  readonly tls?: TlsOptions
+  /** @default '127.0.0.1' */
+  readonly host?: string
+  /** 0 picks a free one. @default 8443 */
+  readonly port?: number
+  /** Where procedures live. @default '/api/' */
+  readonly basePath?: string
+  /** The public origin, where it differs from the address. */
+  readonly baseUrl?: string
+  /** Further browser origins that may call, such as `https://app.example.com`. */
+  readonly origins?: readonly string[]
+  /** 48 random bytes with which TLS sessions are resumed; processes that share a port share them. @default this process's own */
+  readonly ticketKeys?: Buffer
+  /** Raise it behind a proxy, whose address is that of every caller. @default 200 */
+  readonly maxConnectionsPerAddress?: number
+}

@@ -1,0 +1,79 @@
+import type { ServerResponse } from 'node:http'
+import type { Server } from 'node:https'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { addressBucket } from '../address.ts'
+import { rawResponse } from './headers.ts'
+
+const DRAIN_MS = 10_000
+
+export function answerUnparsable(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  const [status, phrase] = PARSE_FAILURES[error.code ?? ''] ?? [400, 'Bad Request']
+  socket.end(rawResponse(status, phrase), () => socket.destroy())
+}
+
+const PARSE_FAILURES: Readonly<Record<string, readonly [number, string]>> = {
+  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large'],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'Content Too Large'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout'],
+}
+
+/** Node's own closing leaves half-open sockets be, and they would hold up the stop. */
+export function trackSockets(server: Server, maxPerAddress: number): Set<Socket> {
+  const sockets = new Set<Socket>()
+  const counts = new Map<string, number>()
+  server.on('connection', (socket: Socket) => {
+    const bucket = addressBucket(socket.remoteAddress ?? null)
+    const count = counts.get(bucket) ?? 0
+    if (count >= maxPerAddress) return void socket.destroy()
+    counts.set(bucket, count + 1)
+    socket.once('close', () => {
+      const left = (counts.get(bucket) ?? 1) - 1
+      if (left === 0) counts.delete(bucket)
+      else counts.set(bucket, left)
+    })
+    sockets.add(socket)
+    socket.on('error', () => socket.destroy())
+    socket.once('close', () => sockets.delete(socket))
+  })
+  return sockets
+}
+
+export function trackAnswers(server: Server, onClose: () => void): Set<ServerResponse> {
+  const answers = new Set<ServerResponse>()
+  server.on('request', (_req, res: ServerResponse) => {
+    answers.add(res)
+    res.once('close', () => {
+      answers.delete(res)
+      onClose()
+    })
+  })
+  return answers
+}
+
+/** A stream has no end of its own to wait for, and its reader comes back by itself. */
+export function isEventStream(res: ServerResponse): boolean {
+  return String(res.getHeader('content-type') ?? '').startsWith('text/event-stream')
+}
+
+export function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.removeListener('error', reject)
+      resolve()
+    })
+  })
+}
+
+export function drain(server: Server, destroySockets: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(destroySockets, DRAIN_MS)
+    server.close(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+    server.closeIdleConnections()
+  })
+}
