@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { loadConfig } from '@trpc-login/server/config'
 import { initTRPC } from '@trpc/server'
 import { createAuth, createServer, postgresStorage, type Storage, type UserRecord } from '@trpc-login/server'
+import { loadConfig } from '@trpc-login/server/config'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createDatabase } from '../support/postgres.ts'
 import { CLI, cli, start, temporaryDirectory } from '../support/process.ts'
@@ -230,7 +230,12 @@ describe('the command line on PostgreSQL', () => {
     expect(`${stdout}${stderr}`).toMatch(/ECONNREFUSED|URI malformed/)
   })
 
-  test.each(['postgres://ada:s3cr3t@127.0.0.1:1/x?changes=never', 'postgres:/ada:s3cr3t@127.0.0.1', 'mysql://ada:s3cr3t@127.0.0.1:1/x', 'postgres://'])('AU-1: a URL that is none of ours is refused without being shown: %s', (url) => {
+  test.each([
+    'postgres://ada:s3cr3t@127.0.0.1:1/x?changes=never',
+    'postgres:/ada:s3cr3t@127.0.0.1',
+    'mysql://ada:s3cr3t@127.0.0.1:1/x',
+    'postgres://',
+  ])('AU-1: a URL that is none of ours is refused without being shown: %s', (url) => {
     const load = () => loadConfig({ TRPC_LOGIN_DATABASE_URL: url })
     expect(load).toThrow(/^TRPC_LOGIN_DATABASE_URL must be sqlite:PATH or postgres:/)
     expect(load).not.toThrow(/s3cr3t/)
