@@ -119,7 +119,6 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     const at = now()
     if (endedAt !== null || expiresAt > at) return
     flushSoon()
-    // The instant of the refusal: by the time of the writing the clock may have been set back.
     expired.set(id, at)
   }
 
@@ -130,11 +129,10 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
   /** Writes what is noted; resolves when it is in the store. */
   function flush(): Promise<void> {
     flushing = flushing.then(async () => {
-      const [batch, ends] = [[...uses.values()], [...expired.keys()]]
+      const [batch, ends, refusedAt] = [[...uses.values()], [...expired.keys()], Math.max(...expired.values())]
       uses.clear()
-      const refusedAt = Math.max(...expired.values())
       expired.clear()
-      // Judged by the time of the use, for which the session was live, not by that of the write.
+      // Judged by the time of the use or the refusal, not by that of the write.
       const usedAt = Math.min(...batch.map(({ lastSeenAt }) => lastSeenAt))
       // The caller was answered long ago, and the next use tries again.
       if (batch.length > 0) await store.extend(batch, usedAt).catch(noteFailure)
