@@ -74,8 +74,9 @@ export function requestOf(target, cookie) {
   return [...lines, ...(cookie === undefined ? [] : [`cookie: ${cookie}`]), '', ''].join('\r\n')
 }
 
-export function loginRequest(username) {
-  const body = loginBody(username)
+/** Of a user for each caller: what one user may try at a time is limited. */
+export function loginRequest() {
+  const body = loginBody('CALLER')
   return ['POST /api/auth.login HTTP/1.1', ...COMMON, 'content-type: application/json', `content-length: ${body.length}`, '', body].join(
     '\r\n',
   )

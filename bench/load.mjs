@@ -8,22 +8,29 @@ const HEAD_200 = Buffer.from('HTTP/1.1 200')
 
 const JOBS = { calls: measure, connections: measureConnections }
 
-process.on('message', async (job) => process.send(await JOBS[job.kind ?? 'calls'](job).catch((error) => ({ error: String(error) }))))
+process.on('message', (job) => {
+  JOBS[job.kind ?? 'calls'](job).then(
+    (seen) => process.send(seen),
+    (error) => process.send({ error: String(error) }),
+  )
+})
 process.on('disconnect', () => process.exit(0))
 
 /** Sends the same request over and over for some seconds, or each of many sessions once; latencies in microseconds. */
 async function measure({ port, ca, request, connections, seconds = Number.POSITIVE_INFINITY, pauseMs = 0, sessions = null }) {
   let next = 0
-  const bytes = Buffer.from(request)
-  const bytesOf = () => (sessions === null ? bytes : Buffer.from(request.replace('TOKEN', tokenOf(next++ % sessions))))
+  const requests = Array.from({ length: connections }, (_, caller) =>
+    Buffer.from(request.replace('CALLER', String(caller).padStart(6, '0'))),
+  )
+  const bytesOf = (caller) => (sessions === null ? requests[caller] : Buffer.from(request.replace('TOKEN', tokenOf(next++ % sessions))))
   const isDone = (now) => now >= job.until || (sessions !== null && next >= sessions)
   const job = { port, ca, bytesOf, isDone, pauseMs, until: 0, latencies: [], failures: [] }
   const callers = await Promise.all(Array.from({ length: connections }, () => open(port, ca)))
   const from = performance.now()
   job.until = from + seconds * 1000
-  await Promise.all(callers.map((socket) => keepCalling(job, socket)))
+  await Promise.all(callers.map((socket, caller) => keepCalling(job, socket, caller)))
   const elapsed = (performance.now() - from) / 1000
-  const sorted = Float64Array.from(job.latencies).sort()
+  const sorted = Float64Array.from(job.latencies).toSorted()
   const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
   return { count: sorted.length, perSecond: sorted.length / elapsed, p50: at(0.5), p99: at(0.99), failures: job.failures.slice(0, 3) }
 }
@@ -70,18 +77,18 @@ function open(port, ca) {
 }
 
 /** One call after the other; a server may end a connection after some, and is called over another then. */
-async function keepCalling(job, first) {
-  for (let socket = first; socket !== null; ) socket = (await callUntilClosed(job, socket)) ? await open(job.port, job.ca) : null
+async function keepCalling(job, first, caller) {
+  for (let socket = first; socket !== null; ) socket = (await callUntilClosed(job, socket, caller)) ? await open(job.port, job.ca) : null
 }
 
 /** Answers whether there is time for more. */
-function callUntilClosed(job, socket) {
+function callUntilClosed(job, socket, caller) {
   return new Promise((resolve, reject) => {
     let received = null
     let sentAt = 0
     const send = () => {
       sentAt = performance.now()
-      socket.write(job.bytesOf())
+      socket.write(job.bytesOf(caller))
     }
     const finish = (more) => {
       socket.destroy()

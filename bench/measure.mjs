@@ -65,11 +65,13 @@ export async function measureLogins({ generator, tls, dir, rounds, seconds, say 
   const bare = fork(join(here, 'argon2.mjs'))
   await new Promise((resolve) => bare.once('message', resolve))
   const flooding = startGenerator()
-  const login = { port: server.port, ca: tls.ca, request: loginRequest('user02'), connections: CONNECTIONS, seconds }
+  const login = { port: server.port, ca: tls.ca, request: loginRequest(), connections: CONNECTIONS, seconds }
   const me = { port: server.port, ca: tls.ca, request: server.requests['sqlite me'], connections: 1, seconds, pauseMs: 10 }
   const seen = { logins: [], hashes: [] }
   for (let round = 0; round < rounds; round += 1) {
-    seen.logins.push((await generator.run(login)).perSecond)
+    const made = await generator.run(login)
+    if (made.failures.length > 0) throw new Error(made.failures[0])
+    seen.logins.push(made.perSecond)
     seen.hashes.push((await ask(bare, { seconds })).perSecond)
     say(`logins: round ${round + 1} of ${rounds}`)
   }

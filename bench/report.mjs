@@ -21,7 +21,7 @@ const NAMES = {
   'flask-login': 'Flask-Login, gunicorn, SQLite',
 }
 
-export function writeReport({ root, calls, logins, resolving, memory, connections, minutes }) {
+export function writeReport({ root, calls, profile, logins, resolving, memory, connections, minutes }) {
   const path = join(root, 'docs/performance.md')
   const sections = [
     machine(minutes),
@@ -30,6 +30,8 @@ export function writeReport({ root, calls, logins, resolving, memory, connection
     '### Calls',
     callTable(calls),
     '![Requests per second of each, as a share of tRPC standalone](performance.svg)',
+    '### Where a protected call spends its time',
+    profileTable(profile),
     '### Logins',
     loginTable(logins),
     '### Resolving a session',
@@ -45,7 +47,6 @@ export function writeReport({ root, calls, logins, resolving, memory, connection
   )
   const stock = rateOf(calls, 'stock')
   const bars = calls.toSorted((a, b) => b.perSecond - a.perSecond)
-  const plain = (title) => NAMES[title].replaceAll(/[*`]/g, '')
   writeFileSync(
     join(root, 'docs/performance.svg'),
     drawBars(
@@ -55,6 +56,8 @@ export function writeReport({ root, calls, logins, resolving, memory, connection
   )
 }
 
+const plain = (title) => NAMES[title].replaceAll(/[*`]/g, '')
+const ms = (microseconds) => `${(microseconds / 1000).toFixed(1)} ms`
 const rateOf = (calls, title) => calls.find((call) => call.title === title)?.perSecond
 const ratio = (value) => (value === undefined || Number.isNaN(value) ? 'not measured' : value.toFixed(2))
 
@@ -108,8 +111,13 @@ function callTable(calls) {
   return `${unit} The spread is that of requests/s between the quartiles.\n\n${table(head, rows)}`
 }
 
+function profileTable(profile) {
+  const total = profile.reduce((sum, { microseconds }) => sum + microseconds, 0)
+  const rows = profile.map(({ name, microseconds }) => [name, `${((microseconds / total) * 100).toFixed(0)} %`, microseconds.toFixed(1)])
+  return table(['part', 'share', 'µs'], rows)
+}
+
 function loginTable({ logins, hashes, atRest, inFlood }) {
-  const ms = (microseconds) => `${(microseconds / 1000).toFixed(1)} ms`
   return table(
     ['', ''],
     [

@@ -14,6 +14,7 @@ const say = (text) => process.stderr.write(`${text}\n`)
 
 prepare()
 const { measureCalls, measureConnections, measureLogins, measureProcess, measureResolving, startGenerator } = await import('./measure.mjs')
+const { measureProfile } = await import('./profile.mjs')
 const { writeReport } = await import('./report.mjs')
 const library = await import('../packages/server/dist/index.js')
 
@@ -29,12 +30,14 @@ try {
   const resolving = await measureResolving({ dir: directory('resolve'), sizes: isQuick ? sizes.slice(0, 2) : sizes, lookups: 50_000, say })
   const memory = await measureProcess({ generator, tls, dir: directory('process'), sessions: 100_000, say })
   const connections = await measureConnections({ generator, tls, dir: directory('connections'), seconds: 2, say })
-  writeReport({ root, calls, logins, resolving, memory, connections, minutes: (performance.now() - began) / 60_000 })
+  const profile = await measureProfile({ generator, tls, dir: directory('profiled'), seconds: isQuick ? 3 : 10, say })
+  writeReport({ root, calls, profile, logins, resolving, memory, connections, minutes: (performance.now() - began) / 60_000 })
   say('written: docs/performance.md')
 } finally {
   for (const thing of opened.toReversed()) await thing.stop()
   rmSync(work, { recursive: true, force: true })
 }
+process.exit()
 
 /** Every contestant at once, each waiting for its turn. */
 async function compareCalls(generator, tls) {

@@ -8,6 +8,7 @@ import { announce, GREETING, PASSWORD } from './announce.mjs'
 const { createAuth, createServer, formatAuthError, silentLog, sqliteStorage, transformer } = library
 const { DATABASE_URL: url, CERT: certFile, KEY: keyFile, DIR: dir } = process.env
 const storage = url === undefined ? sqliteStorage({ path: `${dir}/login.db` }) : library.postgresStorage({ url })
+if (url !== undefined) await storage.migrate()
 const MANY = { failuresPerAddress: 1e9, callsPerAddress: 1e9, signUpsPerAddress: 1e9 }
 const auth = createAuth({ storage, limits: MANY, log: silentLog })
 const t = initTRPC.context().create({ transformer, errorFormatter: formatAuthError })
@@ -17,7 +18,9 @@ const router = t.router({
   mine: t.procedure.concat(auth.requireUser).query(({ ctx }) => `hello, ${ctx.user.username}`),
 })
 
-for (const username of ['user01', 'user02'])
+// One whose session is measured, and one for each caller that logs in.
+const names = ['user01', ...Array.from({ length: 64 }, (_, n) => String(n).padStart(6, '0'))]
+for (const username of names)
   if ((await auth.users.findByUsername(username)) === null) await auth.users.create({ username, password: PASSWORD })
 const server = await createServer({ auth, router, port: 0, tls: { certFile, keyFile }, maxConnectionsPerAddress: 4000 })
 const name = url === undefined ? 'sqlite' : 'postgres'

@@ -316,6 +316,14 @@ test.each(STYLES)('every kind of request is answered to the byte as by tRPC alon
   for (const request of byHand()) await compare(style, request)
 })
 
+test.each(['waits', 'waits,waits?batch=1'])('a procedure hears alike of a caller that leaves: %s', async (target) => {
+  const before = twins.ours.taken()
+  const { ours, trpcs } = await twins.ours.leave(get(target))
+  expect(ours).toEqual(trpcs)
+  expect(ours).toContainEqual([true, 'AbortError: This operation was aborted'])
+  expect(twins.ours.taken() - before).toBe(1)
+})
+
 const names = ['date', 'seen', 'echo', 'strict', 'result', 'throws', 'guarded', 'nested.deeper.date', 'badOutput', 'auth.me', 'own']
 const mutations = ['echoPost', 'strictPost', 'seenPost', 'noInput', 'guardedPost', 'void', 'twice', 'cookies', 'status', 'auth.logout']
 const odd = ['ticks', 'nope', 'later.date', '', 'a b', 'ü', '__proto__', 'auth.login']

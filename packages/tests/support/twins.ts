@@ -1,13 +1,14 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { connect } from 'node:tls'
 import { initTRPC, lazy, TRPCError } from '@trpc/server'
 import type { CreateHTTPContextOptions } from '@trpc/server/adapters/standalone'
 import { type AuthContext, AuthError, createAuth, formatAuthError, sqliteStorage, transformer } from '@trpc-login/server'
 import { z } from 'zod'
 import { createDirectPath } from '../../server/src/http/direct.ts'
 import { createServerWith } from '../../server/src/http/server.ts'
-import { createRawCaller, type RawAnswer, type RawRequest } from './raw-http.ts'
+import { createRawCaller, type RawAnswer, type RawRequest, writeRequest } from './raw-http.ts'
 import { createMemoryLog, PASSWORD } from './server.ts'
 
 const NOW = Date.UTC(2026, 0, 2, 3, 4, 5)
@@ -73,7 +74,7 @@ function explodeOn(word: string) {
   }
 }
 
-function createRouter(style: Style, auth: ReturnType<typeof createAuth>) {
+function createRouter(style: Style, auth: ReturnType<typeof createAuth>, aborted: unknown[]) {
   const t = createTrpc(style)
   const open = t.procedure
   const circular: Record<string, unknown> = {}
@@ -98,7 +99,8 @@ function createRouter(style: Style, auth: ReturnType<typeof createAuth>) {
     buffer: new Uint8Array([1, 2]),
     toJSON: { toJSON: () => 'other' },
     promised: { field: Promise.resolve(1) },
-    thenable: { field: { then: () => {}, catch: () => {} } },
+    // What is taken for a promise without being one.
+    thenable: { field: Object.fromEntries(['then', 'catch'].map((name) => [name, () => {}])) },
     generator: (async function* () {})(),
     iterable: { field: { async *[Symbol.asyncIterator]() {} } },
     unwritable: 'unwritable',
@@ -150,6 +152,10 @@ function createRouter(style: Style, auth: ReturnType<typeof createAuth>) {
     status: open.mutation(({ ctx }) => (ctx.res.statusCode = 202)),
     broken: open.mutation(({ ctx }) => (ctx.res.statusCode = 99_999)),
     ended: open.mutation(({ ctx }) => void ctx.res.end('its own answer')),
+    waits: open.query(async ({ signal }) => {
+      await new Promise((resolve) => signal?.addEventListener('abort', resolve))
+      aborted.push([signal?.aborted, String(signal?.reason)])
+    }),
     guarded: open.concat(auth.requireUser).query(({ ctx }) => ctx.user.username),
     guardedPost: open
       .concat(auth.requireUser)
@@ -171,6 +177,7 @@ function createRouter(style: Style, auth: ReturnType<typeof createAuth>) {
 async function startTwin(style: Style, direct: typeof createDirectPath) {
   const home = mkdtempSync(join(tmpdir(), 'trpc-login-twin-'))
   const { log, lines } = createMemoryLog()
+  const aborted: unknown[] = []
   const auth = createAuth({
     log,
     limits: MANY,
@@ -180,9 +187,10 @@ async function startTwin(style: Style, direct: typeof createDirectPath) {
   })
   await auth.users.create({ username: 'ada', password: PASSWORD })
   const tls = { developmentDir: home }
-  const options = { auth, router: createRouter(style, auth), createContext, port: 0, tls, origins: ['https://app.example.com'] }
+  const options = { auth, router: createRouter(style, auth, aborted), createContext, port: 0, tls, origins: ['https://app.example.com'] }
   const server = await createServerWith(direct, options)
-  const caller = createRawCaller({ port: server.port, ca: readFileSync(server.caFile ?? '', 'utf8') })
+  const ca = readFileSync(server.caFile ?? '', 'utf8')
+  const caller = createRawCaller({ port: server.port, ca })
   const login = { username: 'ada', password: PASSWORD }
   const { head } = await caller.call({
     method: 'POST',
@@ -199,6 +207,13 @@ async function startTwin(style: Style, direct: typeof createDirectPath) {
       const answer = await caller.call({ ...request, headers })
       const logged = lines.slice(before).map(({ event, fields }) => ({ event, path: fields['path'], error: firstLine(fields['error']) }))
       return { ...mask(answer), logged }
+    },
+    /** Leaves in the middle of a call; what its procedure was told. */
+    async leave(request: RawRequest) {
+      const leaving = connect({ host: '127.0.0.1', port: server.port, ca }, () => leaving.write(writeRequest(request)))
+      setTimeout(() => leaving.destroy(), 100)
+      while (aborted.length === 0) await new Promise((resolve) => setTimeout(resolve, 10))
+      return aborted.splice(0)
     },
     async close() {
       caller.close()
@@ -228,6 +243,10 @@ export async function startTwins(style: Style) {
     /** The same request to both; what must be equal of their answers. */
     async call(request: RawRequest) {
       const [ours, trpcs] = await Promise.all([direct.call(request), stock.call(request)])
+      return { ours, trpcs }
+    },
+    async leave(request: RawRequest) {
+      const [ours, trpcs] = await Promise.all([direct.leave(request), stock.leave(request)])
       return { ours, trpcs }
     },
     async [Symbol.asyncDispose]() {

@@ -180,8 +180,8 @@ function isPromise(value: unknown): boolean {
 
 /** Throws as a Response does for a status that has no body, or is none at all. */
 function requireBodyStatus(status: number, body: string): number {
-  if (!(status >= 200 && status <= 599) || EMPTY_STATUSES.has(status)) new Response(body, { status })
-  return status
+  const isOfBody = status >= 200 && status <= 599 && !EMPTY_STATUSES.has(status)
+  return isOfBody ? status : new Response(body, { status }).status
 }
 
 function isDefined<T>(value: T | undefined): value is T {

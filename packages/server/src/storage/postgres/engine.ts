@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AuthError } from '../../errors.ts'
-import type { SessionAndUserRow, SqlEngine } from '../sql/engine.ts'
+import type { FoundRow, SqlEngine } from '../sql/engine.ts'
 import { sessionAndUserQuery } from '../sql/sessions.ts'
 import type { Changes } from './changes.ts'
 import { ANSWER_MS, type Connection, type Connections, LateError } from './connections.ts'
@@ -51,7 +51,7 @@ export function createEngine(connections: Connections, changes: Changes): SqlEng
       guarded(() =>
         repeated(connections, async (connection) => {
           text ??= sessionAndUserQuery(connection.db, tokenHash).compile().sql
-          const [row] = await connection.prepared<SessionAndUserRow>('trpc_login_session', text, [tokenHash])
+          const [row] = await connection.prepared<FoundRow>('trpc_login_session', text, [tokenHash])
           return row ?? null
         }),
       ),

@@ -13,7 +13,7 @@ export interface SqlEngine {
   /** Whether others write while a transaction is under way, so that one which is `lockFirst` has to lock. @default false */
   readonly locksRows?: boolean
   /** The prepared read behind every guarded call. */
-  findSession(tokenHash: Uint8Array): Promise<SessionAndUserRow | null>
+  findSession(tokenHash: Uint8Array): Promise<FoundRow | null>
 }
 
 export interface TransactionOptions {
@@ -22,6 +22,9 @@ export interface TransactionOptions {
   /** Neither ends nor changes anybody's session, so nobody need hear of it. */
   readonly quiet?: boolean
 }
+
+/** What a look-up by hash gives back: all but the hash. */
+export type FoundRow = Omit<SessionAndUserRow, 'token_hash'>
 
 export type SessionAndUserRow = Selectable<SessionRow> & { [K in keyof UserRow as `u_${K}`]: UserRow[K] }
 

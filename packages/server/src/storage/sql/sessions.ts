@@ -2,7 +2,7 @@ import type { ExpressionBuilder, Kysely, Transaction } from 'kysely'
 import type { Schema } from '../schema.ts'
 import type { SessionRecord, SessionStore } from '../storage.ts'
 import { note } from './audit.ts'
-import { inParts, type SessionAndUserRow, type SqlEngine } from './engine.ts'
+import { type FoundRow, inParts, type SessionAndUserRow, type SqlEngine } from './engine.ts'
 import { fromSession, SESSION_COLUMNS, toSession, toSessionAndUser, USER_COLUMNS } from './rows.ts'
 
 export function createSessionStore({ query, transaction, findSession }: SqlEngine): SessionStore {
@@ -28,7 +28,7 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
       ),
     find: async (tokenHash) => {
       const row = await findSession(tokenHash)
-      return row === null ? null : toSessionAndUser(row)
+      return row === null ? null : toSessionAndUser(Object.assign(row, { token_hash: tokenHash }))
     },
     findByIds: (ids) =>
       query(async (db) => {
@@ -129,17 +129,19 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
 
 /** The hot read as SQL; engines prepare it once. */
 export function sessionAndUserQuery(db: Kysely<Schema>, tokenHash: Uint8Array) {
-  return sessionsAndUsers(db).where('token_hash', '=', tokenHash)
+  // Without the hash: who asks has it, and a column of bytes costs as much as all others.
+  const columns = SESSION_COLUMNS.filter((column) => column !== 'token_hash')
+  return sessionsAndUsers(db, columns).where('token_hash', '=', tokenHash).$castTo<FoundRow>()
 }
 
-function sessionsAndUsers(db: Kysely<Schema>) {
+function sessionsAndUsers(db: Kysely<Schema>, columns: readonly (typeof SESSION_COLUMNS)[number][] = SESSION_COLUMNS) {
   const userColumns = USER_COLUMNS.map((column) => `users.${column} as u_${column}` as const)
   return (
     db
       .selectFrom('sessions')
       .innerJoin('users', 'users.id', 'sessions.user_id')
       // Each by name: a column that a later version adds must not change what this one has prepared.
-      .select(SESSION_COLUMNS.map((column) => `sessions.${column}` as const))
+      .select(columns.map((column) => `sessions.${column}` as const))
       .select(userColumns)
       .$castTo<SessionAndUserRow>()
   )

@@ -16,11 +16,11 @@ export function createReadTogether<K, V>(db: Pick<DatabaseSync, 'exec' | 'isTran
   function answerAll(): void {
     const asked = waiting
     waiting = []
-    if (asked.length === 1) return void asked.forEach(answer)
+    if (asked.length === 1) return asked.forEach(answer)
     try {
       db.exec('begin')
     } catch (error) {
-      return void asked.forEach(({ reject }) => reject(error))
+      return asked.forEach(({ reject }) => reject(error))
     }
     asked.forEach(answer)
     try {
