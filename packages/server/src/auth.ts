@@ -35,8 +35,14 @@ export interface Auth<TRole extends string = string, TAttributes extends Attribu
   /** Gives an application's context its `auth`; call it from `createContext` of any HTTP adapter. */
   createContext(request: ContextRequest): AuthContext
   readonly users: Users & UserAdmin
-  /** Sign-in with others; `complete` is what the callback route does. */
-  readonly oauth: Pick<OAuth, 'providers' | 'get' | 'loopbackTarget'> & Pick<Identities, 'list'> & { readonly complete: CompleteSignIn }
+  /** Sign-in with others: what the callback route is made of, for adapters of your own. */
+  readonly oauth: Pick<OAuth, 'providers' | 'get' | 'loopbackTarget'> &
+    Pick<Identities, 'list'> & {
+      readonly complete: CompleteSignIn
+      /** Where people go from a sign-in that failed: the application, and its page for that, where it has one. */
+      readonly appUrl: string
+      readonly failurePath: string | null
+    }
   /** What was done, by whom and to whom. */
   readonly audit: Pick<Audit, 'list' | 'perDay' | 'entry'>
   readonly sessions: Pick<Sessions, 'revoke' | 'revokeAll' | 'list' | 'purge'>
@@ -85,7 +91,8 @@ export function createAuth<const TRole extends string = never, TAttributes exten
       return baseUrl
     },
   })
-  const completeSignIn = createCompleteSignIn({ oauth, sessions, appUrl: resolved.appUrl ?? '' })
+  const { appUrl = '', failurePath = null } = resolved
+  const completeSignIn = createCompleteSignIn({ oauth, sessions, appUrl })
   const live = createLiveSessions({ store: storage.sessions, identities, changes: storage.changes, sessions, now, log })
   const guards = createGuards(sessions, live)
 
@@ -102,6 +109,8 @@ export function createAuth<const TRole extends string = never, TAttributes exten
       loopbackTarget: oauth.loopbackTarget,
       list: identities.list,
       complete: completeSignIn,
+      appUrl,
+      failurePath,
     },
     useBaseUrl(origin) {
       baseUrl ??= parseOrigin(origin)

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Log } from './log.ts'
 import { parseOrigin } from './origin.ts'
 import type { Provider } from './providers/provider.ts'
+import { safeReturnTo } from './return-to.ts'
 import type { Attributes, Storage } from './storage/storage.ts'
 
 const MINUTE_MS = 60_000
@@ -49,6 +50,11 @@ export interface AuthOptions<TRole extends string = string, TAttributes extends 
   baseUrl?: string
   /** The origin of the application's pages, where it is another one: sign-ins with providers come back to a path of it. @default `baseUrl` */
   appUrl?: string
+  /**
+   * The page of the application that is told of a sign-in with a provider that failed, as `?reason=sign_in_failed&requestId=...`.
+   * @default a plain page of ours
+   */
+  failurePath?: string
   /** The page of yours to which a link for setting a new password leads; it gets `#token=...`. @default 'https://localhost:8443/reset-password' */
   resetUrl?: string
   /** What one address (IPv4, or IPv6 /64) may do; accounts have limits of their own. Raise them where many people share one address. */
@@ -88,6 +94,11 @@ function asOrigin(text: string, ctx: z.RefinementCtx): string {
   }
 }
 
+/** A path of our own, as a page of the application has one. */
+export const pathSchema = z
+  .string()
+  .refine((path) => path !== '/' && safeReturnTo(path) === path && !/[?#]/.test(path), 'must be a path such as /sign-in')
+
 const span = z.int('must be a positive whole number').positive('must be a positive whole number')
 
 const schema = z.strictObject({
@@ -122,6 +133,7 @@ const schema = z.strictObject({
     .default([]),
   baseUrl: z.string().transform(asOrigin).optional(),
   appUrl: z.string().transform(asOrigin).optional(),
+  failurePath: pathSchema.optional(),
   resetUrl: z.url({ protocol: /^https$/, error: 'must be an https URL' }).default('https://localhost:8443/reset-password'),
   limits: z
     .strictObject({ failuresPerAddress: span.default(20), callsPerAddress: span.default(60), signUpsPerAddress: span.default(5) })

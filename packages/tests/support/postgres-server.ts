@@ -9,6 +9,8 @@ import pg from 'pg'
 /** PostgreSQL refuses to run as root; this is a user that every system has. */
 const NOBODY = 65_534
 const READY_MS = 30_000
+/** One in which letters are not in the order of their bytes, as databases of users are. */
+const LANGUAGE = ['--locale=C', '--locale-provider=icu', '--icu-locale=en-US']
 const FAST = ['fsync=off', 'full_page_writes=off']
 const SETTINGS = ['shared_buffers=32MB', 'max_connections=200', 'listen_addresses=127.0.0.1', 'autovacuum=off', 'jit=off']
 
@@ -39,7 +41,7 @@ export async function createPostgresServer({ durable = false } = {}): Promise<Po
   const bin = await copyBinaries(home)
   if (owner.uid !== undefined) chownAll(home, owner.uid, owner.gid)
   const data = join(home, 'data')
-  const flags = ['-A', 'trust', '-U', 'postgres', '-E', 'UTF8', '--locale=C.UTF-8', '--no-instructions', '--no-sync']
+  const flags = ['-A', 'trust', '-U', 'postgres', '-E', 'UTF8', ...LANGUAGE, '--no-instructions', '--no-sync']
   execFileSync(join(bin, 'initdb'), ['-D', data, ...flags], { ...owner, stdio: ['ignore', 'ignore', 'pipe'], cwd: home })
   const port = await freePort()
   const settings = [...SETTINGS, ...(durable ? [] : FAST), `unix_socket_directories=${home}`].flatMap((setting) => ['-c', setting])

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import { createClientAddress } from '../address.ts'
 import type { TlsOptions } from '../http/tls.ts'
+import { pathSchema } from '../options.ts'
 import { parseOrigin } from '../origin.ts'
 import type { Provider } from '../providers/provider.ts'
 import { parseTarget } from '../storage/postgres/driver.ts'
@@ -52,6 +53,9 @@ const VARIABLES = {
     .default([])
     .describe('addresses or CIDRs whose X-Forwarded-For is believed, comma separated'),
   APP_URL: origin.optional().describe('origin of the pages to come back to from a provider, where it is not the public one'),
+  FAILURE_PATH: pathSchema
+    .optional()
+    .describe('page there that is told of a sign-in with a provider that failed; default a plain page of ours'),
   PROVIDERS: providersSchema
     .default([])
     .describe('whom people may sign in with, as a JSON list; see docs/oauth.md. Holds secrets: use TRPC_LOGIN_PROVIDERS_FILE'),
@@ -73,6 +77,7 @@ export interface Config {
     readonly trustedProxies: readonly string[]
     readonly providers: readonly Provider[]
     readonly appUrl?: string
+    readonly failurePath?: string
   }
   /** What `createServer` takes beside auth and router. */
   readonly server: {
@@ -114,6 +119,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
       trustedProxies: values.TRUSTED_PROXIES,
       providers: values.PROVIDERS,
       ...(values.APP_URL === undefined ? {} : { appUrl: parseOrigin(values.APP_URL) }),
+      ...(values.FAILURE_PATH === undefined ? {} : { failurePath: values.FAILURE_PATH }),
     },
     server: {
       host: values.HOST,

@@ -1,6 +1,5 @@
 import cluster, { type Worker } from 'node:cluster'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { runWhileTold } from '../http/run.ts'
 import type { RunningServer } from '../http/server.ts'
 import { createJsonLog } from '../log.ts'
@@ -83,27 +82,39 @@ function order(worker: Worker, what: Order): void {
 
 /** One of those processes: starts with the keys that all share, says where it listens, and does what it is told. */
 export async function work(start: (ticketKeys: Buffer) => Promise<RunningServer>): Promise<void> {
-  process.send?.({})
-  const [first] = (await once(process, 'message')) as [Order]
-  const server = await start(keysIn(first)).catch((error: unknown) => {
+  const server = await start(await askForKeys()).catch((error: unknown) => {
     // The channel would keep a process that has nothing to serve.
     process.channel?.unref()
     throw error
   })
+  process.removeAllListeners('message')
   process.send?.({ url: server.url })
   await runWhileTold(server, ({ stop, reload }) => {
+    let isTold = false
+    // Told by the first process and by whoever signals all at once, as service managers do; a second time means the same.
+    const stopOnce = () => {
+      if (!isTold) stop()
+      isTold = true
+    }
     process.on('message', (what: Order) => {
-      if (what.act === 'stop') stop()
-      else if (what.act === 'reload') reload()
-      else server.setTicketKeys(keysIn(what))
+      if (what.act === 'keys') server.setTicketKeys(Buffer.from(what.keys, 'base64'))
+      else if (what.act === 'stop') stopOnce()
+      else reload()
     })
+    process.on('SIGTERM', stopOnce)
     // A terminal interrupts the whole group; the first process hears it too, and tells.
     process.on('SIGINT', () => {})
     process.on('SIGHUP', () => {})
-    process.on('SIGTERM', stop)
   })
 }
 
-function keysIn(what: Order): Buffer {
-  return Buffer.from(what.act === 'keys' ? what.keys : '', 'base64')
+function askForKeys(): Promise<Buffer> {
+  return new Promise((resolve) => {
+    process.on('message', (what: Order) => {
+      // Nothing is served yet, so there is nothing to finish.
+      if (what.act === 'stop') process.exit(0)
+      if (what.act === 'keys') resolve(Buffer.from(what.keys, 'base64'))
+    })
+    process.send?.({})
+  })
 }

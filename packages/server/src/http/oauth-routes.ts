@@ -64,23 +64,26 @@ function goTo(res: ServerResponse, location: string): void {
 }
 
 function fail(auth: Auth, req: IncomingMessage, res: ServerResponse, cause: unknown): void {
-  const error =
-    cause instanceof TRPCError ? cause : new TRPCError({ code: 'INTERNAL_SERVER_ERROR', message: 'Internal server error', cause })
-  const status = getHTTPStatusCodeFromError(error)
-  if (!(error instanceof AuthError) || error.reason === 'unavailable') auth.log.error({ error: String(cause) }, 'callback_failed')
-  if (error instanceof AuthError && error.retryAfter !== undefined) res.setHeader('Retry-After', String(error.retryAfter))
-  const message = error instanceof AuthError ? error.message : 'Internal server error'
-  if (!(req.headers.accept ?? '').includes('text/html'))
-    return void refuse(res, status, error instanceof AuthError ? error.reason : null, message)
+  const known = cause instanceof AuthError ? cause : null
+  const { reason = null, message = 'Internal server error', retryAfter } = known ?? {}
+  const status = getHTTPStatusCodeFromError(known ?? new TRPCError({ code: 'INTERNAL_SERVER_ERROR' }))
+  if (known === null || reason === 'unavailable') auth.log.error({ error: String(cause) }, 'callback_failed')
+  if (retryAfter !== undefined) res.setHeader('Retry-After', String(retryAfter))
+  if (!(req.headers.accept ?? '').includes('text/html')) return void refuse(res, status, reason, message)
+  const { appUrl, failurePath } = auth.oauth
+  if (failurePath !== null) {
+    const told = new URLSearchParams({ reason: reason ?? 'unexpected', requestId: requestId() ?? '' })
+    return goTo(res, `${appUrl}${failurePath}?${told.toString()}`)
+  }
   res.statusCode = status
   res.setHeader('Content-Type', 'text/html; charset=utf-8')
-  res.end(page(message))
+  res.end(page(message, `${appUrl}/`))
 }
 
 /** For the person whom the provider has sent here. */
-function page(message: string): string {
+function page(message: string, home: string): string {
   const texts = [message, `Request ${requestId() ?? ''}`].map((text) => `<p>${escapeHtml(text)}</p>`)
-  return `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Sign-in</title><h1>Sign-in did not succeed</h1>${texts.join('')}<p><a href="/">Back</a></p></html>`
+  return `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Sign-in</title><h1>Sign-in did not succeed</h1>${texts.join('')}<p><a href="${home}">Back</a></p></html>`
 }
 
 function escapeHtml(text: string): string {

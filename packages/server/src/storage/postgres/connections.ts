@@ -7,6 +7,8 @@ import { clientConfig, type Target } from './driver.ts'
 export const ANSWER_MS = 2000
 
 const POOL_SIZE = 10
+// Shut down, crashed, starting; or a server that writes no more since another took over, which is found by connecting anew.
+const GONE = /^(?:57P0[1-5]|25006)$/
 const WRITES_SESSION_OR_USER = /^(?:insert into|update|delete from) "(?:users|sessions)"/
 
 /** Whoever waits has waited long enough. */
@@ -116,7 +118,7 @@ function lend(client: pg.PoolClient): Connection & { begin(deadline: number): vo
         },
         (error: Error & { code?: string }) => {
           clearTimeout(timer)
-          if (error.code === undefined || error.code.startsWith('57P')) lose(error)
+          if (error.code === undefined || GONE.test(error.code)) lose(error)
           reject(error)
         },
       )
