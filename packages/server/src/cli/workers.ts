@@ -64,7 +64,6 @@ export async function runWorkers(count: number): Promise<void> {
     for (const worker of all) order(worker, what)
   }
 
-  for (let started = 0; started < count; started += 1) startOne()
   setInterval(() => {
     keys = randomBytes(48).toString('base64')
     orderAll({ act: 'keys', keys })
@@ -73,6 +72,8 @@ export async function runWorkers(count: number): Promise<void> {
   // Workers end with the channel to this process, so a second signal takes them along.
   const onStop = () => (stopping ? process.exit(1) : stop(0))
   process.on('SIGTERM', onStop).on('SIGINT', onStop)
+  // Last, so that no signal finds processes and nobody who listens.
+  for (let started = 0; started < count; started += 1) startOne()
   process.exit(await ended.promise)
 }
 
