@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Kysely, SqliteDialect } from 'kysely'
+import { Kysely, SqliteDialect, sql, type Transaction } from 'kysely'
 import { AuthError } from '../errors.ts'
 import type { Schema } from './schema.ts'
 import type { FoundRow, SqlEngine } from './sql/engine.ts'
@@ -73,7 +73,8 @@ function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Stor
   return {
     query: (run) => guarded(() => repeated(() => run(db))),
     // One writer at a time, from the first read on: nothing to lock, and nobody to tell.
-    transaction: (run) => guarded(() => repeated(() => db.transaction().execute(run))),
+    transaction: (run, { mayBeLost = false } = {}) =>
+      guarded(() => repeated(() => (mayBeLost ? withoutWaitingForDisk(db, run) : db.transaction().execute(run)))),
     findSession: (tokenHash) => guarded(async () => (reader === null ? findNow(tokenHash) : findTogether(tokenHash))),
     changes: () =>
       guarded(async () => {
@@ -91,6 +92,18 @@ function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Stor
       if (writer.isOpen) writer.close()
     },
   }
+}
+
+/** The disk is waited for by the next transaction that counts; that is what takes longest in a login. */
+function withoutWaitingForDisk<T>(db: Kysely<Schema>, run: (trx: Transaction<Schema>) => Promise<T>): Promise<T> {
+  return db.connection().execute(async (connection) => {
+    await sql`pragma synchronous = normal`.execute(connection)
+    try {
+      return await connection.transaction().execute(run)
+    } finally {
+      await sql`pragma synchronous = full`.execute(connection)
+    }
+  })
 }
 
 /** Another process writes: what could not begin is begun again, and meanwhile this one does something else. */
@@ -122,6 +135,8 @@ function asKyselyDatabase(db: DatabaseSync) {
   return {
     close: () => db.close(),
     prepare(text: string) {
+      // A pragma acts when it is prepared, so each time anew.
+      if (text.startsWith('pragma')) return adapt(db.prepare(text))
       const statement = statements.get(text) ?? adapt(db.prepare(text === 'begin' ? 'begin immediate' : text))
       // Queries are built from a fixed set of shapes; the bound is for lists of varying length.
       if (statements.size < 200) statements.set(text, statement)

@@ -19,7 +19,7 @@ export function createAttemptStore({ query, transaction, locksRows = false }: Sq
           const made = rows.filter((row) => row.expires_at === NOT_THERE && !decided.has(row.key)).map(({ key }) => key)
           await write(trx, [...decided, ...made.map((key) => [key, null] as const)])
         },
-        { lockFirst: true },
+        { lockFirst: true, mayBeLost: true },
       ),
     purge: (expiredBefore, limit) =>
       query(async (db) => {

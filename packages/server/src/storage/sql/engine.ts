@@ -21,6 +21,8 @@ export interface TransactionOptions {
   readonly lockFirst?: boolean
   /** Neither ends nor changes anybody's session, so nobody need hear of it. */
   readonly quiet?: boolean
+  /** It must outlive the process, but may be gone after a power failure: nothing was acknowledged to anybody by it. */
+  readonly mayBeLost?: boolean
 }
 
 /** What a look-up by hash gives back: all but the hash. */

@@ -51,7 +51,7 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
               .execute()
           }
         },
-        { lockFirst: true, quiet: true },
+        { lockFirst: true, quiet: true, mayBeLost: true },
       ),
     rotate: (id, { from, to, authenticatedAt }) =>
       query(async (db) => {
