@@ -16,10 +16,12 @@ export async function startNode(name, file, tls, { env = {}, core = '0', args = 
   return start(name, command, tls, env)
 }
 
-export async function startFlask(tls, dir) {
+/** One process on the core that the others have, or two on both, as one would on such a machine. */
+export async function startFlask(tls, dir, processes) {
   const port = await freePort()
   // Loaded once, before the workers part, so that they do not make the database both at once.
-  const command = ['/usr/bin/gunicorn', '--preload', '--workers', '2', '--worker-class', 'gthread', '--threads', '16', '--keep-alive', '60']
+  const command = [...pinned(processes === 1 ? '0' : null), '/usr/bin/gunicorn', '--preload', '--workers', String(processes)]
+  command.push('--worker-class', 'gthread', '--threads', '16', '--keep-alive', '60')
   command.push('--bind', `127.0.0.1:${port}`, '--certfile', tls.cert, '--keyfile', tls.key, '--log-level', 'error')
   command.push('--chdir', join(here, 'servers'), 'flask_login_app:app')
   const child = spawn(command[0], command.slice(1), { env: { ...process.env, DIR: dir }, stdio: ['ignore', 'ignore', 'inherit'] })
@@ -27,7 +29,8 @@ export async function startFlask(tls, dir) {
     child.kill()
     throw error
   })
-  return describe('flask-login', child, port, { 'flask-login': { target: '/mine', login: '/login' } }, tls, 2)
+  const title = processes === 1 ? 'flask-login' : `flask-login x${processes}`
+  return describe(title, child, port, { [title]: { target: '/mine', login: '/login' } }, tls, processes)
 }
 
 async function start(name, command, tls, env) {

@@ -19,6 +19,7 @@ const NAMES = {
   passport: 'tRPC + express-session + passport, in memory',
   'iron-session': 'tRPC + iron-session, stateless',
   'flask-login': 'Flask-Login, gunicorn, SQLite',
+  'flask-login x2': 'Flask-Login, gunicorn, SQLite, both cores',
 }
 
 export function writeReport({ root, calls, profile, logins, resolving, memory, connections, minutes }) {
@@ -77,7 +78,8 @@ function targets({ calls, logins, resolving }) {
     ["protected / tRPC's standalone public call", over('stock'), '>= 2.0'],
     ['protected / Better Auth on SQLite', over('better-auth cache off'), '>= 10'],
     ['protected / Better Auth with its cookie cache', over('better-auth cache on'), '>= 6'],
-    ['protected / Flask-Login', over('flask-login'), '>= 6'],
+    ['protected / Flask-Login, one process on one core each', over('flask-login'), '>= 6'],
+    ['protected on one core / Flask-Login on both', over('flask-login x2'), '>= 6'],
     ['protected / raw https', over('raw'), '>= 0.20'],
     ['logins / bare argon2id', logins.logins / logins.hashes, '>= 0.95'],
     [`resolving one of ${last.size.toLocaleString('en')} / one of ${first.size.toLocaleString('en')}`, last.warm / first.warm, '<= 1.3'],

@@ -56,8 +56,10 @@ async function compareCalls(generator, tls) {
     await add(startNode('better-auth', 'better-auth.mjs', tls, { env: { DIR: directory('better-on'), CACHE: 'on' } }))
     await add(startNode('passport', 'passport.mjs', tls))
     await add(startNode('iron-session', 'iron-session.mjs', tls))
-    if (existsSync('/usr/bin/gunicorn')) await add(startFlask(tls, directory('flask')))
-    else say('without Flask-Login: no gunicorn')
+    if (existsSync('/usr/bin/gunicorn')) {
+      await add(startFlask(tls, directory('flask'), 1))
+      await add(startFlask(tls, directory('flask-two'), 2))
+    } else say('without Flask-Login: no gunicorn')
     return await measureCalls({ generator, servers, tls, rounds: isQuick ? 2 : 15, warmUps: isQuick ? 1 : 3, seconds: 1, say })
   } finally {
     for (const server of servers) await server.stop()
