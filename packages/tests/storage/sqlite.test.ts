@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { promisify } from 'node:util'
+import { Worker } from 'node:worker_threads'
 import { sqliteStorage } from '@trpc-login/server'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { storageTests } from './conformance.ts'
@@ -34,6 +35,20 @@ test('four processes that start on one fresh file migrate once, and of 200 reads
   using db = new DatabaseSync(path)
   expect(db.prepare('select count(*) as n from trpc_login_migrations').get()).toEqual({ n: 5 })
   expect(db.prepare('select count from attempts').get()).toEqual({ count: 800 })
+})
+
+test('first starts at the same moment on one fresh file wait for each other', async () => {
+  const dir = directory()
+  const [threads, counter] = [4, new SharedArrayBuffer(4)]
+  const paths = Array.from({ length: 20 }, (_, index) => join(dir, String(index), 'login.db'))
+  const openAll = () =>
+    new Promise((resolve, reject) => {
+      const options = { workerData: { paths, threads, counter }, execArgv: ['--conditions=@trpc-login/source'] }
+      const worker = new Worker(join(import.meta.dirname, '../support/open-together.ts'), options)
+      worker.once('message', resolve).once('error', reject)
+      onTestFinished(async () => void (await worker.terminate()))
+    })
+  expect(await Promise.all(Array.from({ length: threads }, openAll))).toEqual(['done', 'done', 'done', 'done'])
 })
 
 test('ST-4: the database is made readable by its owner alone, and a wider one is refused with the remedy', async () => {

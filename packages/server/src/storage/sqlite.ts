@@ -7,7 +7,7 @@ import type { Schema } from './schema.ts'
 import type { FoundRow, SqlEngine } from './sql/engine.ts'
 import { sessionAndUserQuery } from './sql/sessions.ts'
 import { createSqlStores } from './sql/stores.ts'
-import { MEMORY, open, prepareFile, requireVersion, STAND_STILL_MS } from './sqlite/file.ts'
+import { MEMORY, open, prepareFile, requireVersion, SQLITE_BUSY, STAND_STILL_MS } from './sqlite/file.ts'
 import { applyMigrations, readSchema } from './sqlite/migrate.ts'
 import { createReadTogether } from './sqlite/read-together.ts'
 import type { Storage } from './storage.ts'
@@ -15,7 +15,6 @@ import type { Storage } from './storage.ts'
 // What one act may take while other processes write.
 const ANSWER_MS = 2000
 const MAX_PAUSE_MS = 10
-const SQLITE_BUSY = 5
 
 /** Where the embedded database lives. */
 export interface SqliteOptions {

@@ -9,14 +9,39 @@ export const START_WAIT_MS = 5000
 /** How long a running server stands still for another that writes, before it does something else and comes back. */
 export const STAND_STILL_MS = 2
 const FILL_MS = 2000
+export const SQLITE_BUSY = 5
 // Earlier versions can lose or damage data when a checkpoint meets a restarting log ("WAL-reset bug").
 const SQLITE_FLOOR = [3, 51, 3] as const
 
 /** A connection to a file that was made fit, or to memory. */
 export function open(path: string): DatabaseSync {
   const db = new DatabaseSync(path, { timeout: START_WAIT_MS, enableForeignKeyConstraints: true })
-  db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off')
-  return db
+  try {
+    waitWhileLocked(() => db.exec('pragma journal_mode = wal'))
+    db.exec('pragma synchronous = full; pragma trusted_schema = off')
+    return db
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+/** SQLite waits for other writers by itself, but not where two first starts would both change the mode of one fresh file. */
+function waitWhileLocked(act: () => void): void {
+  const until = performance.now() + START_WAIT_MS
+  for (;;) {
+    try {
+      return act()
+    } catch (error) {
+      if ((error as { errcode?: number }).errcode !== SQLITE_BUSY || performance.now() > until) throw error
+    }
+    standStill()
+  }
+}
+
+/** A start has nothing else to do. */
+function standStill(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, STAND_STILL_MS)
 }
 
 /**
@@ -48,7 +73,7 @@ function isFilledWithin(path: string, ms: number): boolean {
   const until = performance.now() + ms
   while (statSync(path).size === 0) {
     if (performance.now() > until) return false
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+    standStill()
   }
   return true
 }
