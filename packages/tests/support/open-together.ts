@@ -1,6 +1,6 @@
 // Opens one fresh database after another, each at the same moment as the other threads that share the counter.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parentPort, workerData } from 'node:worker_threads'
+import { workerData } from 'node:worker_threads'
 import { sqliteStorage } from '@trpc-login/server'
 
 const { paths, threads, counter } = workerData as { paths: string[]; threads: number; counter: SharedArrayBuffer }
@@ -13,4 +13,3 @@ for (const [round, path] of paths.entries()) {
   await storage.check()
   await storage.close()
 }
-parentPort?.postMessage('done')
