@@ -1,6 +1,7 @@
 import type { ClientAddress } from './address.ts'
 import { clearedSessionCookie, readToken, SESSION_COOKIE, SIGN_IN_COOKIE, sessionCookie, signInCookie } from './cookies.ts'
 import { AuthError } from './errors.ts'
+import { TRANSACTION_MS } from './oauth.ts'
 import { isAllowedOrigin } from './origin.ts'
 import { isVetted, newRequestId, requestId } from './request-scope.ts'
 import type { Live, Resolution, Session, Sessions } from './sessions.ts'
@@ -9,7 +10,6 @@ import { newToken } from './tokens.ts'
 import { toUser, type User } from './users.ts'
 
 const MAX_USER_AGENT = 300
-const SIGN_IN_MS = 10 * 60_000
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** Who is signed in, and with which session. */
@@ -154,7 +154,7 @@ export function createRequestAuth(
       requireWritable(request)
       // The same for all tabs of a browser, so that sign-ins may be under way in several of them.
       const binding = readToken(header(request, 'cookie'), SIGN_IN_COOKIE) ?? newToken()
-      write(request, signInCookie(binding, SIGN_IN_MS))
+      write(request, signInCookie(binding, TRANSACTION_MS))
       return binding
     },
   }

@@ -2,7 +2,7 @@ import type { Audit } from './audit.ts'
 import { AuthError } from './errors.ts'
 import type { Identities } from './identities.ts'
 import type { Log } from './log.ts'
-import { type AuthorizationSecrets, type Profile, type Provider, ProviderRefused, ProviderUnreachable } from './providers/provider.ts'
+import { type Profile, type Provider, ProviderRefused, ProviderUnreachable } from './providers/provider.ts'
 import { createPurge } from './purge.ts'
 import { safeReturnTo } from './return-to.ts'
 import type { Live, Sessions } from './sessions.ts'
@@ -10,7 +10,8 @@ import type { TransactionRecord, TransactionStore, UserRecord } from './storage/
 import type { Throttle } from './throttle.ts'
 import { hashToken, isToken, newToken } from './tokens.ts'
 
-const TRANSACTION_MS = 10 * 60_000
+/** How long a sign-in with a provider may take, and so its cookie. */
+export const TRANSACTION_MS = 10 * 60_000
 const TOLERANCE_MS = 60_000
 
 /** What a caller wants of a sign-in with a provider. */
@@ -113,7 +114,7 @@ export function createOAuth(deps: {
     const begun = await take(provider, state, asker.binding)
     try {
       const secrets = { redirectUri: redirectUri(provider), state, nonce: begun.nonce, codeVerifier: begun.codeVerifier }
-      const profile = await ask(provider, () => identify(provider, parameters, secrets))
+      const profile = await ask(provider, () => provider.identify({ ...secrets, parameters }))
       return { returnTo: begun.returnTo, ...(await conclude(begun, profile, provider, asker)) }
     } catch (error) {
       // Only here, where a sign-in was really under way: strangers must not be able to fill the log.
@@ -185,10 +186,6 @@ export function createOAuth(deps: {
 /** Where a provider sends people back to, under our origin. */
 export function callbackPath(providerId: string): string {
   return `/oauth/${providerId}/callback`
-}
-
-function identify(provider: Provider, parameters: URLSearchParams, secrets: AuthorizationSecrets): Promise<Profile> {
-  return provider.identify({ ...secrets, parameters })
 }
 
 /** What led to an error, without the bodies that libraries attach: they may hold tokens. */

@@ -3,7 +3,8 @@ import type { IdentityRow, Schema } from '../schema.ts'
 import type { IdentityRecord, IdentityStore, LinkProof } from '../storage.ts'
 import { note } from './audit.ts'
 import type { SqlEngine } from './engine.ts'
-import { fromUser, toUserOrNull } from './rows.ts'
+import { toUserOrNull } from './rows.ts'
+import { insertUser } from './users.ts'
 
 export function createIdentityStore({ query, transaction }: SqlEngine): IdentityStore {
   return {
@@ -22,12 +23,7 @@ export function createIdentityStore({ query, transaction }: SqlEngine): Identity
     createUser: (user, identity, { created, released }) =>
       transaction(async (trx) => {
         if (await isLinked(trx, identity)) return 'identity_taken'
-        const made = await trx
-          .insertInto('users')
-          .values(fromUser(user))
-          .onConflict((conflict) => conflict.doNothing())
-          .executeTakeFirst()
-        if (made.numInsertedOrUpdatedRows !== 1n) return (await isUsername(trx, user.usernameKey)) ? 'username_taken' : 'email_taken'
+        if (!(await insertUser(trx, user))) return (await isUsername(trx, user.usernameKey)) ? 'username_taken' : 'email_taken'
         if (!(await insert(trx, identity))) {
           await trx.deleteFrom('users').where('id', '=', user.id).execute()
           return 'identity_taken'

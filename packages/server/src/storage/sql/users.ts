@@ -1,6 +1,6 @@
 import { sql, type Transaction } from 'kysely'
 import { IS_ADMIN, type Schema, type UserRow } from '../schema.ts'
-import type { UserStore } from '../storage.ts'
+import type { UserRecord, UserStore } from '../storage.ts'
 import { note } from './audit.ts'
 import type { SqlEngine } from './engine.ts'
 import { fromUser, toUser, toUserOrNull } from './rows.ts'
@@ -16,12 +16,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
     create: (user, entry) =>
       transaction(
         async (trx) => {
-          const result = await trx
-            .insertInto('users')
-            .values(fromUser(user))
-            .onConflict((conflict) => conflict.doNothing())
-            .executeTakeFirst()
-          if (result.numInsertedOrUpdatedRows !== 1n) return false
+          if (!(await insertUser(trx, user))) return false
           await note(trx, entry)
           return true
         },
@@ -208,6 +203,16 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         return rows.map(toUser)
       }),
   }
+}
+
+/** `false` when the username, or the verified address, is taken. */
+export async function insertUser(trx: Transaction<Schema>, user: UserRecord): Promise<boolean> {
+  const result = await trx
+    .insertInto('users')
+    .values(fromUser(user))
+    .onConflict((conflict) => conflict.doNothing())
+    .executeTakeFirst()
+  return result.numInsertedOrUpdatedRows === 1n
 }
 
 function isAdmin(row: UserRow): boolean {
