@@ -6,6 +6,8 @@ const conditions = ['@trpc-login/source', 'module', 'node', 'development|product
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
+  // The global set-up is loaded in an environment of its own, which takes neither of the two above.
+  environments: { __vitest__: { resolve: { conditions } } },
   test: {
     include: ['packages/tests/**/*.test.ts'],
     reporters: ['default', './scripts/count-reporter.mjs'],
