@@ -11,7 +11,7 @@ export default defineConfig({
   test: {
     include: ['packages/tests/**/*.test.ts'],
     reporters: ['default', './scripts/count-reporter.mjs'],
-    globalSetup: ['packages/tests/support/postgres-setup.ts'],
+    globalSetup: ['packages/tests/support/complete-setup.ts', 'packages/tests/support/postgres-setup.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     pool: 'forks',

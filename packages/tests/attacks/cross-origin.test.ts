@@ -5,9 +5,9 @@ import { createHTTPHandler } from '@trpc/server/adapters/standalone'
 import { type AuthContext, createAuth, formatAuthError, silentLog, sqliteStorage, transformer } from '@trpc-login/server'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { launchChromium, openPage } from '../support/page.ts'
+import { hasChromium, launchChromium } from '../support/chromium.ts'
+import { openPage } from '../support/page.ts'
 import { cookieOf, PASSWORD, startServer } from '../support/server.ts'
-import { hasChromium } from '../support/tools.ts'
 
 describe.runIf(hasChromium)('CS-2 CS-3: a page of another origin, in Chromium', () => {
   let browser: Browser

@@ -1,9 +1,9 @@
 import { gzipSync } from 'node:zlib'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { bundleSdk, launchChromium, openPage } from '../support/page.ts'
+import { hasChromium, launchChromium } from '../support/chromium.ts'
+import { bundleSdk, openPage } from '../support/page.ts'
 import { PASSWORD, startServer } from '../support/server.ts'
-import { hasChromium } from '../support/tools.ts'
 
 const GZIP_LIMIT = 15_000
 

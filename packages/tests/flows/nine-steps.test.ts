@@ -53,7 +53,7 @@ test('the sample’s nine steps hold with plain JSON over HTTPS', async () => {
   expect([after.status, after.body.error?.data.reason]).toEqual([401, 'session_ended'])
 })
 
-test.runIf(hasPythonRequests)('the sample’s nine steps hold for a Python requests session', async () => {
+test.runIf(hasPythonRequests())('the sample’s nine steps hold for a Python requests session', async () => {
   await using server = await startSample()
   const script = join(import.meta.dirname, '../support/nine_steps.py')
   const { stdout } = await promisify(execFile)('/usr/bin/python3', [script, server.url, server.caFile ?? '', 'user01', PASSWORD])

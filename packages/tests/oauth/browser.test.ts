@@ -4,11 +4,11 @@ import { oidc } from '@trpc-login/server/providers'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createOidcProvider } from '../../server/src/providers/oidc.ts'
-import { bundleSdk, launchChromium, openPage } from '../support/page.ts'
+import { hasChromium, launchChromium } from '../support/chromium.ts'
+import { bundleSdk, openPage } from '../support/page.ts'
 import { freePort, start, temporaryDirectory } from '../support/process.ts'
 import { MINUTE, PASSWORD, startServer } from '../support/server.ts'
 import { trust } from '../support/test-provider.ts'
-import { hasChromium } from '../support/tools.ts'
 
 const PROVIDER = join(import.meta.dirname, '../support/oidc-provider.ts')
 

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ROOT, run, start, temporaryDirectory } from '../support/process.ts'
+import { hasCurl } from '../support/tools.ts'
 
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
 const blocks = [...README.matchAll(/^```(\S+)(?: (\S+))?\n([\s\S]*?)^```/gm)].map(([, language, name, text]) => ({
@@ -50,7 +51,7 @@ test('README: the server and the client run as printed', async () => {
   expect(stdout).toBe('ada hello, ada\n')
 })
 
-test('README: the lines for callers in any language work as pasted', async () => {
+test.runIf(hasCurl())('README: the lines for callers in any language work as pasted', async () => {
   const cwd = temporaryDirectory()
   const quickstart = start(join(ROOT, 'examples/quickstart/server.ts'), [], { cwd, env: { TRPC_LOGIN_PORT: '0' } })
   const port = /:(\d+)\n/.exec(await quickstart.seen('listening on'))?.[1] ?? ''
