@@ -23,9 +23,17 @@ export function readToken(header: string | null | undefined, name: typeof SESSIO
   return values.length === 1 && value !== undefined && isToken(value) ? value : null
 }
 
-// Not String.trim: it also takes characters, such as U+00A0, that make two names look alike.
+// Not String.trim: it also takes characters, such as U+00A0, that make two names look alike. Not a regular expression either:
+// one that is anchored at the end tries every run of blanks anew, in quadratic time.
 function trimBlank(text: string): string {
-  return text.replace(/^[ \t]+|[ \t]+$/g, '')
+  let [start, end] = [0, text.length]
+  while (start < end && isBlank(text.charCodeAt(start))) start += 1
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1
+  return text.slice(start, end)
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09
 }
 
 /** The `Set-Cookie` value that carries a token; `maxAgeMs` only for remembered sessions, the server decides anyway. */

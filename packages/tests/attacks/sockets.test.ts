@@ -97,3 +97,21 @@ test('SH-5: one address has 200 connections, and the next is closed while those 
     .toBe(200)
   for (const socket of sockets) socket.destroy()
 })
+
+test('RL-5: IPv4 callers of an IPv6 socket are counted apart, each by its own address', async () => {
+  await using server = await startServer({
+    server: { host: '::ffff:127.0.0.1', baseUrl: 'https://localhost', maxConnectionsPerAddress: 2 },
+  })
+  const { port } = server
+  const open = (localAddress: string) => connectTcp({ host: '127.0.0.1', port, localAddress })
+  const held = [open('127.0.0.1'), open('127.0.0.1')]
+  await Promise.all(held.map((socket) => new Promise((resolve) => socket.once('connect', resolve))))
+  await closingOf(open('127.0.0.1'))
+  const other = connectTls({ host: '127.0.0.1', port, localAddress: '127.0.0.2', ca: server.ca }, () =>
+    other.write('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'),
+  )
+  let answer = ''
+  for await (const chunk of other.setEncoding('utf8')) answer += String(chunk)
+  expect(answer).toMatch(/^HTTP\/1\.1 200 /)
+  for (const socket of held) socket.destroy()
+})

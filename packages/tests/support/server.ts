@@ -88,7 +88,7 @@ export interface TestServerOptions extends Omit<AuthOptions, 'storage' | 'now'> 
   /** @default a file of its own */
   storage?: Storage
   wrapStorage?: (storage: Storage) => Storage
-  server?: Partial<Pick<ServerOptions<AppRouter>, 'port' | 'origins' | 'baseUrl' | 'basePath' | 'maxConnectionsPerAddress'>>
+  server?: Partial<Pick<ServerOptions<AppRouter>, 'host' | 'port' | 'origins' | 'baseUrl' | 'basePath' | 'maxConnectionsPerAddress'>>
 }
 
 export interface LogLine {

@@ -3,7 +3,7 @@ import { AuthError, createAuth, formatAuthError, silentLog, sqliteStorage } from
 import { ConfigError, loadConfig } from '@trpc-login/server/config'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createClientAddress } from '../../server/src/address.ts'
+import { addressBucket, createClientAddress } from '../../server/src/address.ts'
 import { clearedSessionCookie, readToken, SESSION_COOKIE, sessionCookie } from '../../server/src/cookies.ts'
 import { canonicalEmail, usernameKey, usernameSchema } from '../../server/src/identifiers.ts'
 import { isAllowedOrigin, parseOrigin } from '../../server/src/origin.ts'
@@ -201,6 +201,52 @@ describe('client addresses', () => {
     expect(proxied('203.0.113.9', '10.0.0.1')).toBe('203.0.113.9')
     expect(proxied('::1', '2001:db8::1')).toBe('2001:db8::1')
   })
+
+  test.each([
+    '::ffff:198.51.100.7',
+    '0:0:0:0:0:ffff:198.51.100.7',
+    '::ffff:c633:6407',
+    '::FFFF:C633:6407',
+    '0000:0000:0000:0000:0000:ffff:c633:6407',
+  ])('RL-5: %s is 198.51.100.7, wherever addresses are compared', (mapped) => {
+    expect(addressBucket(mapped)).toBe('198.51.100.7')
+    expect(createClientAddress([])(mapped, undefined)).toBe('198.51.100.7')
+    expect(createClientAddress(['198.51.100.0/24'])(mapped, '203.0.113.9')).toBe('203.0.113.9')
+    expect(createClientAddress([mapped])('198.51.100.7', '203.0.113.9')).toBe('203.0.113.9')
+    expect(createClientAddress([`${mapped}/120`])('198.51.100.200', mapped)).toBe('198.51.100.7')
+    expect(createClientAddress([`${mapped}/120`])('198.51.101.7', '203.0.113.9')).toBe('198.51.101.7')
+  })
+
+  test('RL-5: an IPv6 customer is one bucket, however an address is written, and others are others', () => {
+    const same = ['2001:db8:1:2::7', '2001:0DB8:0001:0002:ffff:ffff:ffff:ffff', '2001:db8:1:2:0:0:1.2.3.4']
+    expect(new Set(same.map(addressBucket)).size).toBe(1)
+    expect(addressBucket('2001:db8:1:3::7')).not.toBe(addressBucket('2001:db8:1:2::7'))
+    expect(addressBucket('::1')).not.toBe(addressBucket('127.0.0.1'))
+    expect(addressBucket('fe80::1%eth0')).toBe(addressBucket('fe80::2'))
+    for (const none of [null, '', 'unknown', '198.51.100.7:80', '::ffff:198.51.100.256']) expect(addressBucket(none)).toBe('none')
+  })
+
+  test.each([
+    ['198.51.100.7:40001', '198.51.100.7'],
+    ['[2001:db8::7]:40001', '2001:db8::7'],
+    ['[2001:DB8:0:0::7]', '2001:db8::7'],
+    ['[::ffff:c633:6407]:1', '198.51.100.7'],
+    ['"198.51.100.7:40001"', '198.51.100.7'],
+    ['"[2001:db8::7]:40001"', '2001:db8::7'],
+    [' \t 198.51.100.7 \t ', '198.51.100.7'],
+    ['203.0.113.9,198.51.100.7', '198.51.100.7'],
+    ['203.0.113.9, 198.51.100.7:1, 10.0.0.9:2', '198.51.100.7'],
+    ['203.0.113.9 , "[::ffff:10.0.0.9]:3"', '203.0.113.9'],
+  ])('RL-5: X-Forwarded-For: %s, as gateways write it, names %s', (header, caller) => {
+    expect(createClientAddress(['10.0.0.0/8'])('10.0.0.1', header)).toBe(caller)
+  })
+
+  test.each(['unknown', '_hidden', '', ',', '198.51.100.7:', '198.51.100.7:x', '[198.51.100.7', '[2001:db8::7]x', '198.51.100.7 x', '"'])(
+    'RL-5: X-Forwarded-For: %j names nobody, and the proxy counts',
+    (header) => {
+      expect(createClientAddress(['10.0.0.0/8'])('10.0.0.1', header)).toBe('10.0.0.1')
+    },
+  )
 
   test.each(['10.0.0.0/33', 'nonsense', '10.0.0.0/8/8', '::1/129', '', '10.0.0.0/'])('a bad range is refused: %s', (range) => {
     expect(() => createClientAddress([range])).toThrow(TypeError)
