@@ -1,5 +1,3 @@
-import { TRPCClientError } from '@trpc/client'
-
 /** The stable words that a trpc-login server gives as `error.data.reason`. */
 export type Reason =
   | 'not_signed_in'
@@ -31,7 +29,7 @@ export function retryAfterOf(error: unknown): number | null {
 }
 
 function dataOf(error: unknown): Record<string, unknown> | null {
-  if (!(error instanceof TRPCClientError)) return null
-  const data: unknown = error.data
-  return typeof data === 'object' && data !== null ? (data as Record<string, unknown>) : null
+  // By name, as tRPC itself does: an application that is bundled, or says `require`, has a class of its own.
+  const { name, data } = (error ?? {}) as { name?: unknown; data?: unknown }
+  return name === 'TRPCClientError' && typeof data === 'object' && data !== null ? (data as Record<string, unknown>) : null
 }

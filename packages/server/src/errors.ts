@@ -1,12 +1,6 @@
 import { TRPCError } from '@trpc/server'
-import { z } from 'zod'
+import { type Issue, readIssues, withoutValues } from './issues.ts'
 import { requestId } from './request-scope.ts'
-
-/** A field that was refused: where it stands in the input, and what is wrong with it. */
-export interface Issue {
-  readonly path: readonly (string | number)[]
-  readonly message: string
-}
 
 type Code = TRPCError['code']
 
@@ -43,7 +37,13 @@ export interface AuthErrorOptions {
   issues?: readonly Issue[]
 }
 
-/** An error that callers may see: throw it from your own procedures to answer with one of the stable reasons. */
+// The same in every copy of this package: a bundler or a test runner may load it twice.
+const BRAND = Symbol.for('trpc-login.AuthError')
+
+/**
+ * An error that callers may see: throw it from your own procedures to answer with one of the stable reasons. Its name is that of its
+ * parent, by which every copy of tRPC knows an error of another one; `instanceof AuthError` holds across copies of this package too.
+ */
 export class AuthError extends TRPCError {
   readonly reason: Reason
   readonly retryAfter: number | undefined
@@ -52,12 +52,18 @@ export class AuthError extends TRPCError {
   constructor(reason: Reason, options: AuthErrorOptions = {}) {
     const { code, message } = REASONS[reason]
     super({ code, message: options.message ?? message, cause: options.cause })
-    this.name = 'AuthError'
     this.reason = reason
     this.retryAfter = options.retryAfter
     this.issues = options.issues
   }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    // A class derived from this one is told by its own prototype.
+    if (this !== AuthError) return Function.prototype[Symbol.hasInstance].call(this, value)
+    return typeof value === 'object' && value !== null && BRAND in value
+  }
 }
+Object.defineProperty(AuthError.prototype, BRAND, { value: true })
 
 const REASON_OF_CODE: Partial<Record<Code, Reason>> = {
   UNAUTHORIZED: 'not_signed_in',
@@ -94,20 +100,27 @@ interface ErrorShape {
  * Gives errors their stable reason and request id, and masks those that nobody meant to show.
  * Use it as the `errorFormatter` of the application's `initTRPC`.
  */
-export function formatAuthError<S extends ErrorShape>(opts: { shape: S; error: TRPCError }): Omit<S, 'data'> & { data: AuthErrorData } {
-  const { shape, error } = opts
+export function formatAuthError<S extends ErrorShape>(opts: {
+  shape: S
+  error: TRPCError
+  input?: unknown
+}): Omit<S, 'data'> & { data: AuthErrorData } {
+  const { shape, error, input } = opts
+  const given = shapeOfOtherCopy(error)
+  if (given !== undefined) return given as Omit<S, 'data'> & { data: AuthErrorData }
   const { code, httpStatus, path } = shape.data
-  const issues = issuesOf(error)
-  const retryAfter = error instanceof AuthError ? error.retryAfter : undefined
+  const known = knownError(error)
+  const issues = known === null ? issuesOf(error, input) : known.issues
+  const retryAfter = known?.retryAfter
   return {
     ...shape,
-    message: messageFor(error, issues),
+    message: known?.message ?? messageFor(error, issues, input),
     // Named field by field: whatever else tRPC puts here, such as a stack, must not leave.
     data: {
       code,
       httpStatus,
       ...(path === undefined ? {} : { path }),
-      reason: error instanceof AuthError ? error.reason : (REASON_OF_CODE[error.code] ?? null),
+      reason: known?.reason ?? REASON_OF_CODE[error.code] ?? null,
       requestId: requestId(),
       ...(issues === undefined ? {} : { issues }),
       ...(retryAfter === undefined ? {} : { retryAfter }),
@@ -115,25 +128,36 @@ export function formatAuthError<S extends ErrorShape>(opts: { shape: S; error: T
   }
 }
 
-function messageFor(error: TRPCError, issues: readonly Issue[] | undefined): string {
-  if (error instanceof AuthError) return error.message
+/** What a procedure's own `.errors()` made of it, where the copy of tRPC that answers does not know the symbol of the one that called it. */
+function shapeOfOtherCopy(error: TRPCError): unknown {
+  const key = Object.getOwnPropertySymbols(error).find(({ description }) => description === 'trpc_formattedErrorShape')
+  return key === undefined ? undefined : (error as unknown as Record<symbol, unknown>)[key]
+}
+
+/** An error of ours, also where it was wrapped: tRPC takes what a transformer or a validator throws for its own alone, or not at all. */
+function knownError(error: TRPCError): AuthError | null {
+  if (error instanceof AuthError) return error
+  const cause: unknown = error.cause
+  return cause instanceof AuthError && cause.code === error.code ? cause : null
+}
+
+function messageFor(error: TRPCError, issues: readonly Issue[] | undefined, input: unknown): string {
   if (issues !== undefined) return issues.map(({ path, message }) => `${path.join('.') || 'input'}: ${message}`).join('; ')
   if (error.code === 'INTERNAL_SERVER_ERROR') return 'Internal server error'
-  // The engine's own text would quote a piece of the body, which may be a password.
-  if (error.cause instanceof SyntaxError) return 'The input is not valid JSON'
-  return error.message
-}
-
-function issuesOf(error: TRPCError): readonly Issue[] | undefined {
-  if (error instanceof AuthError) return error.issues
   const cause: unknown = error.cause
-  // An output that fails its schema is our mistake, and tRPC gives it another code.
-  if (error.code !== 'BAD_REQUEST' || !(cause instanceof z.core.$ZodError)) return undefined
-  return cause.issues.flatMap(toIssues)
+  // The engine's own text would quote a piece of the body, which may be a password. By its name: test runners have an engine of their own.
+  if (cause instanceof Error && cause.name === 'SyntaxError') return 'The input is not valid JSON'
+  return isValidatorsOwn(error) ? withoutValues(error.message, input) : error.message
 }
 
-function toIssues(issue: z.core.$ZodIssue): Issue[] {
-  const path = issue.path.map((key) => (typeof key === 'number' ? key : String(key)))
-  if (issue.code !== 'unrecognized_keys') return [{ path, message: issue.message }]
-  return issue.keys.map((key) => ({ path: [...path, key], message: 'Unknown key' }))
+function issuesOf(error: TRPCError, input: unknown): readonly Issue[] | undefined {
+  // An output that fails its schema is our mistake, and tRPC gives it another code.
+  if (error.code !== 'BAD_REQUEST') return undefined
+  const { issues } = (error.cause ?? {}) as { issues?: unknown }
+  return Array.isArray(issues) ? readIssues(issues, input) : undefined
+}
+
+/** Whether the text is a validator's: tRPC adds none, while an application that refuses an input says why. */
+function isValidatorsOwn({ code, message, cause }: TRPCError): boolean {
+  return code === 'BAD_REQUEST' && cause?.message === message
 }

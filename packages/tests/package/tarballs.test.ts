@@ -1,37 +1,19 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { installTarballs } from '../support/installed.ts'
 import { ROOT, run } from '../support/process.ts'
 
-const { pack } = (await import(join(ROOT, 'scripts/pack.mjs'))) as { pack(name: string, work: string): { unpacked: string } }
-
 const HERE = join(ROOT, 'packages/tests')
+let installed: ReturnType<typeof installTarballs>
 let app = ''
 
-/** A directory outside the workspace that holds what a user would have after installing the two tarballs. */
 beforeAll(() => {
-  app = realpathSync(mkdtempSync(join(tmpdir(), 'trpc-login-user-')))
-  writeFileSync(join(app, 'package.json'), JSON.stringify({ type: 'module' }))
-  cpSync(join(HERE, 'package/user'), app, { recursive: true })
-  for (const name of ['server', 'client']) {
-    const { unpacked } = pack(name, app)
-    const manifest = JSON.parse(readFileSync(join(unpacked, 'package.json'), 'utf8')) as Record<string, Record<string, string>>
-    const optional = Object.keys(manifest['peerDependenciesMeta'] ?? {})
-    for (const dependency of Object.keys({ ...manifest['dependencies'], ...manifest['peerDependencies'] }))
-      if (!optional.includes(dependency)) link(dependency, join(ROOT, 'packages', name, 'node_modules', dependency))
-  }
-  link('@types/node', join(HERE, 'node_modules/@types/node'))
+  installed = installTarballs()
+  app = installed.dir
 }, 60_000)
 
-afterAll(() => rmSync(app, { recursive: true, force: true }))
-
-function link(name: string, target: string): void {
-  const path = join(app, 'node_modules', name)
-  mkdirSync(dirname(path), { recursive: true })
-  rmSync(path, { recursive: true, force: true })
-  symlinkSync(realpathSync(target), path)
-}
+afterAll(() => installed?.remove())
 
 test.each([
   ['typescript', 'nodenext'],
@@ -88,6 +70,6 @@ test('PostgreSQL wants its driver installed, and says how', async () => {
   const migrate = () =>
     run(process.execPath, [command, 'migrate'], { cwd: app, env: { TRPC_LOGIN_DATABASE_URL: 'postgres://ada@127.0.0.1:1/login' } }).ended
   expect(await migrate()).toMatchObject({ code: 1, stderr: 'trpc-login: PostgreSQL needs the package pg; run: npm install pg\n' })
-  link('pg', join(ROOT, 'packages/server/node_modules/pg'))
+  installed.link('pg', join(ROOT, 'packages/server/node_modules/pg'))
   expect((await migrate()).stderr).toContain('ECONNREFUSED')
 })

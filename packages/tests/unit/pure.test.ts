@@ -10,6 +10,25 @@ import { isAllowedOrigin, parseOrigin } from '../../server/src/origin.ts'
 import { safeReturnTo } from '../../server/src/return-to.ts'
 import { hashToken, isToken, newId, newToken } from '../../server/src/tokens.ts'
 
+// A variable, because the compiler looks for a file of that name.
+const COPY: string = '../../server/src/errors.ts?copy'
+
+test('an AuthError is known by another copy of the package and of tRPC, and a class derived from it by its own alone', async () => {
+  const copy = (await import(COPY)) as typeof import('../../server/src/errors.ts')
+  class Derived extends AuthError {}
+  expect(copy.AuthError).not.toBe(AuthError)
+  const error = new copy.AuthError('conflict', { message: 'Taken' })
+  expect([error instanceof AuthError, error.name, error instanceof Derived, new Derived('conflict') instanceof Derived]).toEqual([
+    true,
+    'TRPCError',
+    false,
+    true,
+  ])
+  expect([new Error('x'), new TRPCError({ code: 'CONFLICT' }), null, 'x', {}].some((other) => other instanceof AuthError)).toBe(false)
+  const shape = { message: '', code: -32009, data: { code: 'CONFLICT', httpStatus: 409 } } as const
+  expect(formatAuthError({ shape, error })).toMatchObject({ message: 'Taken', data: { reason: 'conflict' } })
+})
+
 describe('where to go after a sign-in', () => {
   test.each(['/', '/a', '/a/b?c=d&e=%20f#g', '/ünï', '/a..b', '/.well-known/x'])('OA-8: %s is a path of our own', (path) => {
     const { pathname, search, hash } = new URL(path, 'https://x')

@@ -14,6 +14,7 @@ import { SECURITY_HEADERS } from './headers.ts'
 import { createOAuthRoutes } from './oauth-routes.ts'
 import type { ServerOptions } from './server-options.ts'
 import { isEventStream } from './sockets.ts'
+import { keepIds } from './tracked.ts'
 
 const MAX_BATCH = 10
 
@@ -31,10 +32,10 @@ export function createListener<TRouter extends AnyRouter>(
     basePath,
     maxBodySize: MAX_BODY,
     maxBatchSize: MAX_BATCH,
-    createContext: async (request: CreateHTTPContextOptions) => ({
-      ...(await options.createContext?.(request)),
-      ...auth.createContext(request),
-    }),
+    async createContext(request: CreateHTTPContextOptions) {
+      keepIds(request.info)
+      return { ...(await options.createContext?.(request)), ...auth.createContext(request) }
+    },
     onError: ({ error, path, ctx }: Failure) => logUnexpected(auth, error, path, ctx),
   }
   const answer = direct({ ...shared, metaOf })
