@@ -9,7 +9,7 @@ import { hasChromium, launchChromium } from '../support/chromium.ts'
 import { openPage } from '../support/page.ts'
 import { cookieOf, PASSWORD, startServer } from '../support/server.ts'
 
-describe.runIf(hasChromium)('CS-2 CS-3: a page of another origin, in Chromium', () => {
+describe.runIf(hasChromium())('CS-2 CS-3: a page of another origin, in Chromium', () => {
   let browser: Browser
   beforeAll(async () => {
     browser = await launchChromium()

@@ -15,7 +15,7 @@ test('the browser build reaches no node: module and stays under 15 kB gzip, tRPC
   expect(size).toBeLessThan(GZIP_LIMIT)
 })
 
-describe.runIf(hasChromium)('in Chromium', () => {
+describe.runIf(hasChromium())('in Chromium', () => {
   let browser: Browser
   beforeAll(async () => {
     browser = await launchChromium()

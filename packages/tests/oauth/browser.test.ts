@@ -55,7 +55,7 @@ async function agree(page: Page, login: string): Promise<void> {
   if (page.url().includes('/interaction/')) await page.click('button[type=submit]')
 }
 
-describe.runIf(hasChromium)('with a real provider in Chromium', () => {
+describe.runIf(hasChromium())('with a real provider in Chromium', () => {
   let browser: Browser
   beforeAll(async () => {
     browser = await launchChromium()

@@ -1,15 +1,17 @@
 import { spawnSync } from 'node:child_process'
 import { inject } from 'vitest'
 
-/** What only a machine can give: where it is missing its tests are skipped, or fail where the run was to be complete. */
-function given(name: string, command: string, args: readonly string[]): boolean {
-  if (spawnSync(command, args).status === 0) return true
-  if (!inject('complete')) console.warn(`skipped, because it is not installed: ${name}`)
-  return inject('complete')
+/** Says that a test is skipped for lack of what only a machine can give; where the run was to be complete it runs all the same, and fails. */
+export function skipped(what: string): boolean {
+  const complete = inject('complete')
+  if (!complete) console.warn(`skipped, because it is not installed: ${what}`)
+  return complete
 }
 
-export const hasCurl = () => given('curl', 'curl', ['--version'])
-export const hasPythonRequests = () => given('requests of /usr/bin/python3', '/usr/bin/python3', ['-c', 'import requests'])
+const runs = (command: string, args: readonly string[]) => spawnSync(command, args).status === 0
+
+export const hasCurl = () => runs('curl', ['--version']) || skipped('curl')
+export const hasPythonRequests = () => runs('/usr/bin/python3', ['-c', 'import requests']) || skipped('requests of /usr/bin/python3')
 /** Whether this user may have a file system of its own; no package brings that, and some containers forbid it. */
 export const hasNamespaces =
-  process.platform === 'linux' && spawnSync('unshare', ['--mount', '--map-root-user', 'sh', '-c', 'mount -t tmpfs tmpfs /mnt']).status === 0
+  process.platform === 'linux' && runs('unshare', ['--mount', '--map-root-user', 'sh', '-c', 'mount -t tmpfs tmpfs /mnt'])
