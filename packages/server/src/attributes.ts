@@ -1,5 +1,6 @@
-import type { z } from 'zod'
 import { AuthError } from './errors.ts'
+import { type Issue, readIssues } from './issues.ts'
+import { type StandardSchema, validateNow } from './standard-schema.ts'
 import type { Attributes } from './storage/storage.ts'
 
 const MAX_JSON = 16 * 1024
@@ -13,24 +14,22 @@ export interface AttributeRules {
   parse(value: unknown, given: boolean): Attributes | null
 }
 
-export function createAttributeRules(schema: z.ZodType<Attributes> | undefined): AttributeRules {
+export function createAttributeRules(schema: StandardSchema<Attributes> | undefined): AttributeRules {
   return {
     parse(value, given) {
       if (schema === undefined) {
-        if (given) throw refused([{ path: ['attributes'], message: 'This application has no attributes' }])
+        if (given) throw refused([{ path: [], message: 'This application has no attributes' }])
         return null
       }
-      const result = schema.safeParse(value)
-      if (!result.success) {
-        throw refused(result.error.issues.map(({ path, message }) => ({ path: ['attributes', ...path.map(String)], message })))
-      }
-      if (JSON.stringify(result.data).length > MAX_JSON)
-        throw refused([{ path: ['attributes'], message: `At most ${MAX_JSON} characters of JSON` }])
-      return result.data
+      const result = validateNow(schema, value)
+      if (result.issues !== undefined) throw refused(readIssues(result.issues, value))
+      if (JSON.stringify(result.value).length > MAX_JSON) throw refused([{ path: [], message: `At most ${MAX_JSON} characters of JSON` }])
+      return result.value
     },
   }
 }
 
-function refused(issues: readonly { path: string[]; message: string }[]): AuthError {
+function refused(found: readonly Issue[]): AuthError {
+  const issues = found.map(({ path, message }) => ({ path: ['attributes', ...path.map(String)], message }))
   return new AuthError('invalid_input', { message: issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '), issues })
 }

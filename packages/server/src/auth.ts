@@ -22,6 +22,20 @@ import { createUsers, type Users } from './users.ts'
 
 const DEFAULT_DATABASE = './.trpc-login/login.db'
 
+/** Ends sessions and lists them, in process. */
+export interface AuthSessions extends Pick<Sessions, 'revoke' | 'revokeAll' | 'list' | 'purge'> {}
+
+/** Reads what was done, by whom and to whom. */
+export interface AuthAudit extends Pick<Audit, 'list' | 'perDay' | 'entry'> {}
+
+/** Sign-in with a provider: what the callback route is made of, for adapters of your own. */
+export interface AuthOAuth extends Pick<OAuth, 'providers' | 'get' | 'loopbackTarget'>, Pick<Identities, 'list'> {
+  readonly complete: CompleteSignIn
+  /** Where people go from a sign-in that failed: the application, and its page for that, where it has one. */
+  readonly appUrl: string
+  readonly failurePath: string | null
+}
+
 /** One application's sign-in: its router, its guards, and the same acts in process. */
 export interface Auth<TRole extends string = string, TAttributes extends Attributes = Attributes> {
   /** Mount it in the application's router, by convention as `auth`. */
@@ -35,17 +49,10 @@ export interface Auth<TRole extends string = string, TAttributes extends Attribu
   /** Gives an application's context its `auth`; call it from `createContext` of any HTTP adapter. */
   createContext(request: ContextRequest): AuthContext
   readonly users: Users & UserAdmin
-  /** Sign-in with others: what the callback route is made of, for adapters of your own. */
-  readonly oauth: Pick<OAuth, 'providers' | 'get' | 'loopbackTarget'> &
-    Pick<Identities, 'list'> & {
-      readonly complete: CompleteSignIn
-      /** Where people go from a sign-in that failed: the application, and its page for that, where it has one. */
-      readonly appUrl: string
-      readonly failurePath: string | null
-    }
+  readonly oauth: AuthOAuth
   /** What was done, by whom and to whom. */
-  readonly audit: Pick<Audit, 'list' | 'perDay' | 'entry'>
-  readonly sessions: Pick<Sessions, 'revoke' | 'revokeAll' | 'list' | 'purge'>
+  readonly audit: AuthAudit
+  readonly sessions: AuthSessions
   readonly storage: Storage
   readonly log: Log
   /** Says at which origin the application is reached, unless the option `baseUrl` said so. `createServer` does it; do it yourself with other adapters. */

@@ -3,7 +3,8 @@ import { z } from 'zod'
 import type { Log } from './log.ts'
 import { parseOrigin } from './origin.ts'
 import type { Provider } from './providers/provider.ts'
-import { safeReturnTo } from './return-to.ts'
+import { isPagePath } from './return-to.ts'
+import { isSynchronousSchema, type StandardSchema } from './standard-schema.ts'
 import type { Attributes, Storage } from './storage/storage.ts'
 
 const MINUTE_MS = 60_000
@@ -73,8 +74,11 @@ export interface AuthOptions<TRole extends string = string, TAttributes extends 
    * requests. @default none
    */
   origins?: readonly string[]
-  /** The application's own fields of a user: types `user.attributes`, and checks it on every write. New users get what it gives for `{}`. */
-  attributes?: z.ZodType<TAttributes>
+  /**
+   * The application's own fields of a user: types `user.attributes`, and checks it on every write. New users get what it gives for `{}`.
+   * A schema of zod, zod/mini, valibot or any other library that speaks Standard Schema v1, and that checks without waiting.
+   */
+  attributes?: StandardSchema<TAttributes>
   /** Addresses or CIDRs of proxies whose `X-Forwarded-For` is believed. @default none */
   trustedProxies?: readonly string[]
   /** The clock. @default Date.now */
@@ -93,11 +97,6 @@ function asOrigin(text: string, ctx: z.RefinementCtx): string {
     return z.NEVER
   }
 }
-
-/** A path of our own, as a page of the application has one. */
-export const pathSchema = z
-  .string()
-  .refine((path) => path !== '/' && safeReturnTo(path) === path && !/[?#]/.test(path), 'must be a path such as /sign-in')
 
 const span = z.int('must be a positive whole number').positive('must be a positive whole number')
 
@@ -133,21 +132,33 @@ const schema = z.strictObject({
     .default([]),
   baseUrl: z.string().transform(asOrigin).optional(),
   appUrl: z.string().transform(asOrigin).optional(),
-  failurePath: pathSchema.optional(),
+  failurePath: z.string().refine(isPagePath, 'must be a path such as /sign-in').optional(),
   resetUrl: z.url({ protocol: /^https$/, error: 'must be an https URL' }).default('https://localhost:8443/reset-password'),
   limits: z
     .strictObject({ failuresPerAddress: span.default(20), callsPerAddress: span.default(60), signUpsPerAddress: span.default(5) })
     .prefault({}),
   roles: z.array(z.string()).readonly().default([]),
   origins: z.array(z.string()).readonly().default([]),
-  attributes: z.custom<z.ZodType<Attributes>>((value) => value instanceof z.ZodType, 'must be a zod schema').optional(),
+  attributes: z
+    .custom<StandardSchema<Attributes>>(
+      isSynchronousSchema,
+      'must be a Standard Schema v1, as zod and valibot make, that checks without waiting',
+    )
+    .optional(),
   trustedProxies: z.array(z.string()).readonly().default([]),
   now: z.custom<() => number>((value) => typeof value === 'function', 'must be a function').default(() => Date.now),
   log: z.custom<Log>((value) => typeof value === 'object' && value !== null, 'must be a logger').optional(),
 })
 
-export type ResolvedOptions = Readonly<z.output<typeof schema>>
+type Nested = 'session' | 'password' | 'limits'
+type Defaulted = 'registration' | 'providers' | 'resetUrl' | 'roles' | 'origins' | 'trustedProxies' | 'now'
+
+/** The options with their defaults. Written down rather than inferred: what applications compile against names no zod of ours. */
+export type ResolvedOptions = {
+  readonly [K in Exclude<keyof AuthOptions, Nested | Defaulted>]?: AuthOptions[K] | undefined
+} & Readonly<Required<Pick<AuthOptions, Defaulted>>> & { readonly [K in Nested]: Readonly<Required<NonNullable<AuthOptions[K]>>> }
 export type SessionOptions = ResolvedOptions['session']
+export type PasswordOptions = ResolvedOptions['password']
 export type LimitOptions = ResolvedOptions['limits']
 
 /**

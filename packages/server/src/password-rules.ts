@@ -35,7 +35,7 @@ export const passwordSchema = z
   .refine((text) => text.isWellFormed(), 'Must be well-formed Unicode')
 
 /** What a new password is held against. */
-export interface PasswordRules {
+interface PasswordRules {
   /** In characters. */
   readonly minLength: number
   /** Words that say nothing here, such as the service's name. */

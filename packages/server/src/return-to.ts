@@ -12,3 +12,8 @@ export function safeReturnTo(text: string | undefined): string {
   // Dots are folded by now, and may have laid two slashes bare.
   return path.startsWith('//') ? '/' : path
 }
+
+/** Whether a text is a path of our own, as a page of the application has one. */
+export function isPagePath(text: string): boolean {
+  return text !== '/' && safeReturnTo(text) === text && !/[?#]/.test(text)
+}

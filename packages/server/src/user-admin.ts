@@ -4,7 +4,8 @@ import { decodeCursor, encodeCursor } from './cursors.ts'
 import { AuthError } from './errors.ts'
 import { canonicalEmail, usernameKey } from './identifiers.ts'
 import type { Log } from './log.ts'
-import { type PasswordRules, requireStrongPassword } from './password-rules.ts'
+import type { PasswordOptions } from './options.ts'
+import { requireStrongPassword } from './password-rules.ts'
 import type { Passwords } from './passwords.ts'
 import type { Attributes, UserRecord, UserStore } from './storage/storage.ts'
 import type { Throttle } from './throttle.ts'
@@ -32,7 +33,7 @@ export function createUserAdmin(deps: {
   audit: Audit
   passwords: Passwords
   throttle: Throttle
-  rules: PasswordRules
+  rules: PasswordOptions
   attributes: AttributeRules
   resetUrl: string
   now: () => number

@@ -3,7 +3,8 @@ import { type Act, type Audit, SYSTEM } from './audit.ts'
 import { AuthError } from './errors.ts'
 import { canonicalEmail, usernameKey } from './identifiers.ts'
 import type { Log } from './log.ts'
-import { type PasswordRules, requireStrongPassword } from './password-rules.ts'
+import type { PasswordOptions } from './options.ts'
+import { requireStrongPassword } from './password-rules.ts'
 import type { Passwords } from './passwords.ts'
 import type { Attributes, SessionRecord, UserRecord, UserStore } from './storage/storage.ts'
 import type { Throttle } from './throttle.ts'
@@ -49,7 +50,7 @@ export function createUsers(deps: {
   passwords: Passwords
   throttle: Throttle
   now: () => number
-  rules: PasswordRules
+  rules: PasswordOptions
   attributes: AttributeRules
   log: Log
 }) {

@@ -3,9 +3,9 @@ import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import { createClientAddress } from '../address.ts'
 import type { TlsOptions } from '../http/tls.ts'
-import { pathSchema } from '../options.ts'
 import { parseOrigin } from '../origin.ts'
 import type { Provider } from '../providers/provider.ts'
+import { isPagePath } from '../return-to.ts'
 import { parseTarget } from '../storage/postgres/driver.ts'
 import { postgresStorage } from '../storage/postgres.ts'
 import { sqliteStorage } from '../storage/sqlite.ts'
@@ -53,7 +53,9 @@ const VARIABLES = {
     .default([])
     .describe('addresses or CIDRs whose X-Forwarded-For is believed, comma separated'),
   APP_URL: origin.optional().describe('origin of the pages to come back to from a provider, where it is not the public one'),
-  FAILURE_PATH: pathSchema
+  FAILURE_PATH: z
+    .string()
+    .refine(isPagePath, 'must be a path such as /sign-in')
     .optional()
     .describe('page there that is told of a sign-in with a provider that failed; default a plain page of ours'),
   PROVIDERS: providersSchema

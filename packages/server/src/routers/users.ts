@@ -5,6 +5,7 @@ import { emailSchema, nameSchema, usernameSchema } from '../identifiers.ts'
 import { passwordSchema } from '../password-rules.ts'
 import { type Guarded, type Guards, t } from '../procedures.ts'
 import type { Sessions } from '../sessions.ts'
+import type { Attributes } from '../storage/storage.ts'
 import type { UserAdmin } from '../user-admin.ts'
 import { toUserRow, type Users } from '../users.ts'
 
@@ -20,12 +21,14 @@ const searchSchema = z
   .max(256, 'At most 256 characters')
   .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text), 'Must not contain control characters')
   .optional()
+// Named by our own type: that of zod's JSON would stand in the router of every application.
+const attributesSchema: z.ZodType<Attributes, Attributes> = z.record(z.string(), z.json())
 const profile = {
   name: nameSchema.optional(),
   email: emailSchema.optional(),
   emailVerified: z.boolean().optional(),
   roles: z.array(roleSchema).max(50, 'At most 50 roles').optional(),
-  attributes: z.record(z.string(), z.json()).optional(),
+  attributes: attributesSchema.optional(),
 }
 
 /** What administrators may do, at a glance: reading needs the role, changing needs a fresh session too. */
