@@ -43,7 +43,8 @@ export function endable<T>(source: AsyncIterable<T>, watch: (end: (error: Error 
         },
         async return(value?: unknown) {
           unwatch()
-          await iterator.return?.(value)
+          // One that was ended has been told already, and is not waited for here either.
+          if (ending === null) await iterator.return?.(value)
           return { done: true, value: undefined }
         },
       }

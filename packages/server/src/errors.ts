@@ -96,6 +96,12 @@ interface ErrorShape {
   data: { code: Code; httpStatus: number; path?: string }
 }
 
+/** What is used here of a context's `auth`. */
+interface RequestOfError {
+  readonly requestId: string
+  tellRetryAfter(seconds: number): void
+}
+
 /**
  * Gives errors their stable reason and request id, and masks those that nobody meant to show.
  * Use it as the `errorFormatter` of the application's `initTRPC`.
@@ -104,14 +110,18 @@ export function formatAuthError<S extends ErrorShape>(opts: {
   shape: S
   error: TRPCError
   input?: unknown
+  ctx?: unknown
 }): Omit<S, 'data'> & { data: AuthErrorData } {
   const { shape, error, input } = opts
   const given = shapeOfOtherCopy(error)
   if (given !== undefined) return given as Omit<S, 'data'> & { data: AuthErrorData }
+  // Absent where the context itself could not be made.
+  const request = (opts.ctx as { auth?: RequestOfError } | undefined)?.auth
   const { code, httpStatus, path } = shape.data
   const known = knownError(error)
   const issues = known === null ? issuesOf(error, input) : known.issues
   const retryAfter = known?.retryAfter
+  if (retryAfter !== undefined) request?.tellRetryAfter(retryAfter)
   return {
     ...shape,
     message: known?.message ?? messageFor(error, issues, input),
@@ -121,7 +131,7 @@ export function formatAuthError<S extends ErrorShape>(opts: {
       httpStatus,
       ...(path === undefined ? {} : { path }),
       reason: known?.reason ?? REASON_OF_CODE[error.code] ?? null,
-      requestId: requestId(),
+      requestId: request?.requestId ?? requestId(),
       ...(issues === undefined ? {} : { issues }),
       ...(retryAfter === undefined ? {} : { retryAfter }),
     },

@@ -26,6 +26,13 @@ export type Guard<TAttributes = Attributes> = TRPCProcedureBuilder<
   never
 >
 
+/** What our public procedures begin with. */
+export const open = t.procedure.use(({ ctx, meta, path, next }) => {
+  if (meta?.alone === true) ctx.auth.requireHttp(path)
+  ctx.auth.forbidCaching()
+  return next()
+})
+
 /** What our own procedures know beside what applications see. */
 export interface Guarded {
   user: User
@@ -34,16 +41,21 @@ export interface Guarded {
 }
 
 export function createGuards(sessions: Sessions, live: LiveSessions) {
-  /** Checks at the start of a call and, as far as `throughout` says, for as long as a stream goes on. */
+  /**
+   * Checks once the input has come whole, so that no session can end between the check and the act by a body that is held back, and,
+   * as far as `throughout` says, for as long as a stream goes on.
+   */
   const guard = (refuse: Refusal, throughout: Refusal | null) =>
-    t.procedure.use(async ({ ctx, next, type, signal }) => {
-      const { user, session } = await ctx.auth.requireLive()
+    t.procedure.use(async ({ ctx, meta, path, next, type, signal, getRawInput }) => {
+      if (meta?.alone === true) ctx.auth.requireHttp(path)
+      ctx.auth.forbidCaching()
+      const { user, session } = await ctx.auth.requireLive(getRawInput)
       const records = { user, session }
       const refusal = refuse(records)
       if (refusal !== null) throw refusal
       const guarded: Guarded = { user: toUser(user), session: sessions.toSession(session, session.id), records }
       const result = await next({ ctx: guarded })
-      if (type !== 'subscription' || throughout === null || !result.ok) return result
+      if (throughout === null || !result.ok || (type !== 'subscription' && !isAsyncIterable(result.data))) return result
       const source = isObservable(result.data) ? observableToAsyncIterable(result.data, signal ?? NEVER) : result.data
       return { ...result, data: live.whileLive(source as AsyncIterable<unknown>, records, { refuse: throughout, signal }) }
     })
@@ -64,6 +76,11 @@ const anyone: Refusal = () => null
 
 function lacksRole(role: string): Refusal {
   return ({ user }) => (user.roles.includes(role) ? null : new AuthError('forbidden'))
+}
+
+/** What a query may answer with too, where its caller takes a stream. */
+function isAsyncIterable(data: unknown): boolean {
+  return typeof data === 'object' && data !== null && Symbol.asyncIterator in data
 }
 
 const NEVER = new AbortController().signal

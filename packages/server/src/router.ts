@@ -7,7 +7,7 @@ import type { Identities } from './identities.ts'
 import type { LiveSessions } from './live.ts'
 import type { OAuth } from './oauth.ts'
 import { passwordSchema } from './password-rules.ts'
-import { type Guarded, type Guards, t } from './procedures.ts'
+import { open as base, type Guarded, type Guards, t } from './procedures.ts'
 import { type CompleteSignIn, createOAuthRouter } from './routers/oauth.ts'
 import { actOf, createAuditRouter, createUsersRouter } from './routers/users.ts'
 import type { Sessions } from './sessions.ts'
@@ -37,7 +37,7 @@ export function createRouter(deps: {
   completeSignIn: CompleteSignIn
 }) {
   const { users, audit, sessions, live, guards, registration, oauth, identities, completeSignIn } = deps
-  const open = t.procedure.meta({ access: 'public' })
+  const open = base.meta({ access: 'public' })
   const user = guards.requireUser.meta({ access: 'user' })
   const fresh = guards.requireFresh().meta({ access: 'fresh' })
 
@@ -57,6 +57,7 @@ export function createRouter(deps: {
       .meta(ALONE)
       .input(z.strictObject({ username: identifierSchema, password: passwordSchema, remember: z.boolean().optional() }))
       .mutation(async ({ ctx, input }) => {
+        ctx.auth.requireCookie()
         const found = await users.authenticate(input.username, input.password, ctx.auth.address)
         return ctx.auth.login(found, { remember: input.remember ?? false })
       }),
@@ -72,6 +73,7 @@ export function createRouter(deps: {
       )
       .mutation(async ({ ctx, input }) => {
         if (registration === 'closed') throw new AuthError('registration_closed')
+        ctx.auth.requireCookie()
         return ctx.auth.login(await users.register(input, ctx.auth.address))
       }),
     resetPassword: open
@@ -85,6 +87,7 @@ export function createRouter(deps: {
       .meta(ALONE)
       .input(z.strictObject({ password: passwordSchema }))
       .mutation(async ({ ctx, input }) => {
+        ctx.auth.requireCookie()
         await users.requirePassword(ctx.records.user, input.password, ctx.auth.address)
         return ctx.auth.replace(ctx.records.user, await sessions.rotate(ctx.records.session))
       }),
@@ -92,6 +95,7 @@ export function createRouter(deps: {
       .meta(ALONE)
       .input(z.strictObject({ currentPassword: passwordSchema.optional(), newPassword: passwordSchema }))
       .mutation(async ({ ctx, input: { currentPassword, newPassword } }) => {
+        ctx.auth.requireCookie()
         await requireProof(ctx, 'currentPassword', currentPassword)
         const renewed = await users.changePassword(ctx.records.user, ctx.records.session, newPassword, ctx.auth.address)
         return ctx.auth.replace(ctx.records.user, renewed)
@@ -116,6 +120,7 @@ export function createRouter(deps: {
         .meta(ALONE)
         .input(z.strictObject({ password: passwordSchema.optional() }))
         .mutation(async ({ ctx, input }) => {
+          ctx.auth.requireCookie()
           await requireProof(ctx, 'password', input.password)
           await users.delete(ctx.user.id, actOf(ctx))
           await ctx.auth.logout()

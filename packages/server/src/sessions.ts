@@ -194,6 +194,11 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
       if (!(await store.end(id, userId, now(), entry))) throw new AuthError('not_found')
       log.info({ userId, sessionId: id, actorId: by.actorId }, 'session_revoked')
     },
+    /** Ends the session that its user leaves; a second time at the same moment finds it ended, which is what was asked for. */
+    async logout(userId: string, id: string, by: Act): Promise<void> {
+      if (!(await store.end(id, userId, now(), audit.entry('authn_logout', by, userId, { sessionId: id })))) return
+      log.info({ userId, sessionId: id }, 'authn_logout')
+    },
     /** Ends all sessions of a user, or with `null` of everyone, but for one to keep; answers how many. */
     async revokeAll(userId: string | null, except: string | null = null, by: Act = SYSTEM): Promise<number> {
       const revoked = await store.endAll(userId, except, now(), audit.entry('session_revoked', by, userId, { all: true }))

@@ -1,5 +1,6 @@
 import { type Auth, createAuth } from './auth.ts'
 import type { AuthContext, RequestAuth } from './context.ts'
+import { SESSION_COOKIE } from './cookies.ts'
 import { silentLog } from './log.ts'
 import type { AuthOptions } from './options.ts'
 import { sqliteStorage } from './storage/sqlite.ts'
@@ -54,23 +55,41 @@ export function createTestAuth<const TRole extends string = never>(
   }
 }
 
-/** Keeps the cookie as a browser would, and makes each act a request of its own: time may pass between two calls. */
+/**
+ * Keeps the cookie as a browser would, and makes each act a request of its own: time may pass between two calls. Its requests are
+ * plain objects, because a test environment may have brought its own `Request` and `Headers`.
+ */
 function createBrowser(auth: Auth): RequestAuth {
-  const resHeaders = new Headers()
+  let cookie = ''
   const request = () => {
-    const cookie = resHeaders.getSetCookie().at(-1)?.split(';', 1)[0] ?? ''
-    return auth.createContext({ req: new Request('https://localhost/', { headers: { cookie } }), resHeaders }).auth
+    const lines: string[] = []
+    const res = {
+      headersSent: false,
+      getHeader: () => lines,
+      removeHeader: () => void lines.splice(0),
+      setHeader(name: string, value: string | readonly string[]) {
+        if (name !== 'set-cookie') return
+        lines.splice(0, lines.length, ...[value].flat())
+        cookie = lines.findLast((line) => line.startsWith(SESSION_COOKIE))?.split(';', 1)[0] ?? ''
+      },
+    }
+    return auth.createContext({ req: { headers: { cookie } }, res }).auth
   }
   return {
     requestId: request().requestId,
     address: null,
     signedIn: () => request().signedIn(),
     findLive: () => request().findLive(),
-    requireLive: () => request().requireLive(),
+    requireLive: (input) => request().requireLive(input),
+    requireCookie: () => request().requireCookie(),
     login: (...args) => request().login(...args),
+    begin: (start) => request().begin(start),
     replace: (...args) => request().replace(...args),
     logout: () => request().logout(),
     findSignInBinding: () => request().findSignInBinding(),
     keepSignInBinding: () => request().keepSignInBinding(),
+    requireHttp: () => {},
+    forbidCaching: () => {},
+    tellRetryAfter: () => {},
   }
 }

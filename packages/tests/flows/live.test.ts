@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { reasonOf } from '@trpc-login/client/node'
 import { expect, test, vi } from 'vitest'
-import { DAY, HOUR, openStreams, PASSWORD, startServer, type TestServer } from '../support/server.ts'
+import { cookieOf, DAY, HOUR, openStreams, PASSWORD, startServer, type TestServer } from '../support/server.ts'
 
 type Client = Awaited<ReturnType<TestServer['signIn']>>
 type Stream = 'waits' | 'waitsAsAdmin' | 'observes'
@@ -51,6 +51,17 @@ test.each(Object.entries(ENDINGS))('LO-6: a guarded stream ends within a second 
   const observed = await open(client, 'observes')
   const reasons = await Promise.all([generator.endAfter(() => act(server, client, userId)), observed.endAfter(() => {})])
   expect(reasons).toEqual(['session_ended', 'session_ended'])
+  await vi.waitFor(() => expect(openStreams).toEqual({ generators: 0, observables: 0 }))
+})
+
+test('LO-6: a query that answers with a stream ends with the session too', async () => {
+  await using server = await startServer()
+  const cookie = cookieOf((await server.post('auth.login', { username: 'ada', password: PASSWORD })).headers)
+  const response = await server.fetch('/api/streams?batch=1', { headers: { cookie, 'trpc-accept': 'application/jsonl' } })
+  const ended = response.text()
+  await vi.waitFor(() => expect(openStreams.generators).toBe(1))
+  await server.auth.sessions.revokeAll((await server.auth.users.findByUsername('ada'))?.id ?? '')
+  expect(await ended).toContain('"reason":"session_ended"')
   await vi.waitFor(() => expect(openStreams).toEqual({ generators: 0, observables: 0 }))
 })
 

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setInterval } from 'node:timers/promises'
 import { initTRPC } from '@trpc/server'
 import { observable } from '@trpc/server/observable'
 import { createClient, type NodeClientOptions } from '@trpc-login/client/node'
@@ -40,6 +41,15 @@ async function* waitForever({ signal }: { signal?: AbortSignal | undefined }) {
   }
 }
 
+async function* tickForever() {
+  openStreams.generators += 1
+  try {
+    for await (const tick of setInterval(20, 'tick')) yield tick
+  } finally {
+    openStreams.generators -= 1
+  }
+}
+
 /** The application under test: the sample's two functions, one that ticks, and the auth router. */
 export function createAppRouter(auth: Auth) {
   const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
@@ -59,6 +69,8 @@ export function createAppRouter(auth: Auth) {
       throw new Error('select * from secrets at /etc/hidden')
     }),
     waits: t.procedure.concat(auth.requireUser).subscription(waitForever),
+    /** A query may answer with a stream too, in a batch that is streamed. */
+    streams: t.procedure.concat(auth.requireUser).query(tickForever),
     waitsAsAdmin: t.procedure.concat(auth.requireRole('admin')).subscription(waitForever),
     observes: t.procedure.concat(auth.requireUser).subscription(() =>
       observable<string>((observer) => {

@@ -6,7 +6,7 @@ import type { Auth } from '../auth.ts'
 import { type AuthContext, aloneViolation } from '../context.ts'
 import { AuthError } from '../errors.ts'
 import { parseOrigin } from '../origin.ts'
-import { newRequestId, withRequestScope } from '../request-scope.ts'
+import { isPlain, newRequestId, withRequestScope } from '../request-scope.ts'
 import type { createDirectPath } from './direct.ts'
 import type { AnswerMeta, Failure } from './direct-answer.ts'
 import { MAX_BODY, refuse, refuseAtGate, VARY } from './gate.ts'
@@ -48,7 +48,7 @@ export function createListener<TRouter extends AnyRouter>(
     for (const name in SECURITY_HEADERS) res.setHeader(name, SECURITY_HEADERS[name] as string)
     res.setHeader('X-Request-Id', id)
     if (state.draining) res.setHeader('Connection', 'close')
-    withRequestScope({ id, plain: req.headers.accept === 'application/json', vetted: true }, () => {
+    withRequestScope({ id, plain: isPlain(req.headers.accept), req, vetted: true }, () => {
       if (req.url === '/healthz') return answerHealth(res, true)
       if (req.url === '/readyz') return void answerReady(auth, res, state.draining)
       if (oauthRoutes(req, res)) return

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { RequestAuth, SignedIn } from '../context.ts'
 import type { Identities } from '../identities.ts'
 import type { OAuth } from '../oauth.ts'
-import { type Guards, t } from '../procedures.ts'
+import { open as base, type Guards, t } from '../procedures.ts'
 import type { Sessions } from '../sessions.ts'
 import { toUser } from '../users.ts'
 import { actOf } from './users.ts'
@@ -21,6 +21,7 @@ export type CompleteSignIn = (
 export function createCompleteSignIn(deps: { oauth: OAuth; sessions: Sessions; appUrl: string }): CompleteSignIn {
   const { oauth, sessions, appUrl } = deps
   return async (auth, provider, parameters) => {
+    auth.requireCookie()
     const asker = { binding: auth.findSignInBinding(), live: await auth.findLive(), address: auth.address }
     const outcome = await oauth.finish(provider, parameters, asker)
     const returnTo = `${appUrl}${outcome.returnTo}`
@@ -38,7 +39,7 @@ const providerSchema = z.string().max(32)
 /** Sign-in with others, over tRPC: what comes before and after the browser's way to the provider and back. */
 export function createOAuthRouter(deps: { oauth: OAuth; identities: Identities; completeSignIn: CompleteSignIn; guards: Guards }) {
   const { oauth, identities, completeSignIn, guards } = deps
-  const open = t.procedure.meta({ access: 'public' })
+  const open = base.meta({ access: 'public' })
 
   return t.router({
     providers: open.query(() => oauth.providers()),
@@ -54,6 +55,7 @@ export function createOAuthRouter(deps: { oauth: OAuth; identities: Identities; 
         }),
       )
       .mutation(async ({ ctx, input }) => {
+        ctx.auth.requireCookie()
         const live = await ctx.auth.findLive()
         return oauth.begin(input, { binding: ctx.auth.keepSignInBinding(), live, address: ctx.auth.address })
       }),
