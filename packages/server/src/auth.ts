@@ -23,6 +23,8 @@ import { createUserAdmin, type UserAdmin } from './user-admin.ts'
 import { createUsers, type Users } from './users.ts'
 
 const DEFAULT_DATABASE = './.trpc-login/login.db'
+const DEFAULT_ORIGIN = 'https://localhost:8443'
+const RESET_PATH = '/reset-password'
 
 /** Ends sessions and lists them, in process. */
 export interface AuthSessions extends Pick<Sessions, 'revoke' | 'revokeAll' | 'list' | 'purge'> {}
@@ -82,10 +84,11 @@ export function createAuth<const TRole extends string = never, TAttributes exten
   const passwords = createPasswords(resolved.password)
   const throttle = createThrottle({ store: storage.attempts, now, limits: resolved.limits, log })
   const attributes = createAttributeRules(resolved.attributes)
-  const people = { store: storage.users, audit, passwords, throttle, now, rules: resolved.password, attributes, log }
-  const users = { ...createUsers(people), ...createUserAdmin({ ...people, resetUrl: resolved.resetUrl }) }
-  const identities = createIdentities({ ...people, store: storage.identities, users: storage.users, registration })
   let { baseUrl } = resolved
+  const resetUrl = () => resolved.resetUrl ?? `${resolved.appUrl ?? baseUrl ?? DEFAULT_ORIGIN}${RESET_PATH}`
+  const people = { store: storage.users, audit, passwords, throttle, now, rules: resolved.password, attributes, log }
+  const users = { ...createUsers(people), ...createUserAdmin({ ...people, resetUrl }) }
+  const identities = createIdentities({ ...people, store: storage.identities, users: storage.users, registration })
   const oauth = createOAuth({
     providers: resolved.providers,
     store: storage.transactions,

@@ -56,7 +56,7 @@ export interface AuthOptions<TRole extends string = string, TAttributes extends 
    * @default a plain page of ours
    */
   failurePath?: string
-  /** The page of yours to which a link for setting a new password leads; it gets `#token=...`. @default 'https://localhost:8443/reset-password' */
+  /** The page of yours to which a link for setting a new password leads; it gets `#token=...`. @default `/reset-password` under `appUrl`, else under `baseUrl` */
   resetUrl?: string
   /** What one address (IPv4, or IPv6 /64) may do; accounts have limits of their own. Raise them where many people share one address. */
   limits?: {
@@ -133,7 +133,7 @@ const schema = z.strictObject({
   baseUrl: z.string().transform(asOrigin).optional(),
   appUrl: z.string().transform(asOrigin).optional(),
   failurePath: z.string().refine(isPagePath, 'must be a path such as /sign-in').optional(),
-  resetUrl: z.url({ protocol: /^https$/, error: 'must be an https URL' }).default('https://localhost:8443/reset-password'),
+  resetUrl: z.url({ protocol: /^https$/, error: 'must be an https URL' }).optional(),
   limits: z
     .strictObject({ failuresPerAddress: span.default(20), callsPerAddress: span.default(60), signUpsPerAddress: span.default(5) })
     .prefault({}),
@@ -151,7 +151,7 @@ const schema = z.strictObject({
 })
 
 type Nested = 'session' | 'password' | 'limits'
-type Defaulted = 'registration' | 'providers' | 'resetUrl' | 'roles' | 'origins' | 'trustedProxies' | 'now'
+type Defaulted = 'registration' | 'providers' | 'roles' | 'origins' | 'trustedProxies' | 'now'
 
 /** The options with their defaults. Written down rather than inferred: what applications compile against names no zod of ours. */
 export type ResolvedOptions = {

@@ -35,7 +35,8 @@ export function createUserAdmin(deps: {
   throttle: Throttle
   rules: PasswordOptions
   attributes: AttributeRules
-  resetUrl: string
+  /** The page that sets a new password, at the moment of asking. */
+  resetUrl: () => string
   now: () => number
   log: Log
 }) {
@@ -84,7 +85,7 @@ export function createUserAdmin(deps: {
     if (!started) throw new AuthError('not_found')
     log.info({ userId: id, actorId: by.actorId }, 'password_reset_started')
     // In the fragment, which browsers send to nobody: neither to a server's log nor as a referrer.
-    return { url: `${resetUrl}#token=${token}`, expiresAt: new Date(expiresAt) }
+    return { url: `${resetUrl()}#token=${token}`, expiresAt: new Date(expiresAt) }
   }
 
   /**

@@ -124,7 +124,7 @@ test('RV-1 RV-3 RV-6: a reset link sets a password once, ends every session, sig
   const { api: fresh } = await server.signIn('root')
   const first = await fresh.auth.users.startPasswordReset.mutate({ id })
   const { url, expiresAt } = await fresh.auth.users.startPasswordReset.mutate({ id })
-  expect(url).toMatch(/^https:\/\/localhost:8443\/reset-password#token=[\w-]{43}$/)
+  expect(url.replace(/#token=[\w-]{43}$/, '')).toBe(`${server.url}/reset-password`)
   expect(expiresAt).toEqual(new Date(server.clock.now() + 30 * MINUTE))
   const { api: stranger, session } = server.client()
   const reset = (token: unknown, newPassword = 'entirely new and long') =>

@@ -31,8 +31,8 @@ test('ST-9: a backup made while four write holds every user of one instant and n
   await Promise.all(writers)
   expect(written).toBeGreaterThan(20)
   expect(backups.map(({ code, stderr }) => [code, stderr])).toEqual([
-    [0, ''],
-    [0, ''],
+    [0, `database: ${cwd}/login.db\n`],
+    [0, `database: ${cwd}/login.db\n`],
   ])
   for (const name of ['one.db', 'two.db']) {
     const file = join(cwd, name)
@@ -55,11 +55,14 @@ test('a backup replaces nothing, and says why there is none', async () => {
   const cwd = temporaryDirectory()
   const env = { TRPC_LOGIN_DATA_DIR: cwd }
   const missing = await cli(['backup', 'copy.db'], { cwd, env })
-  expect([missing.code, missing.stderr]).toEqual([1, `trpc-login: ${join(cwd, 'login.db')} is not there\n`])
+  expect([missing.code, missing.stderr]).toEqual([3, expect.stringContaining(`there is no database at ${join(cwd, 'login.db')}`)])
   await sqliteStorage({ path: join(cwd, 'login.db') }).close()
   writeFileSync(join(cwd, 'copy.db'), 'mine')
   const there = await cli(['backup', 'copy.db'], { cwd, env })
-  expect([there.code, there.stderr]).toEqual([1, `trpc-login: ${join(cwd, 'copy.db')} exists; it is not replaced\n`])
+  expect([there.code, there.stderr]).toEqual([
+    1,
+    expect.stringContaining(`\ntrpc-login: ${join(cwd, 'copy.db')} exists; it is not replaced\n`),
+  ])
   expect(readFileSync(join(cwd, 'copy.db'), 'utf8')).toBe('mine')
   const postgres = await cli(['backup', 'copy.db'], { cwd, env: { TRPC_LOGIN_DATABASE_URL: 'postgres://ada:s3cr3t@db.example.com/login' } })
   expect([postgres.code, postgres.stderr]).toEqual([2, expect.stringContaining('pg_dump')])

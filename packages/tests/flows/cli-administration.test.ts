@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
@@ -75,7 +76,7 @@ test('what is not there is exit 3, what cannot be is 4, and wrong use is 2, each
   }
   for (const act of ['set-roles', 'disable', 'delete']) {
     const { code, stderr } = await run('user', act, 'root')
-    expect([code, stderr]).toEqual([4, 'trpc-login: The last administrator must stay one\n'])
+    expect([code, stderr]).toEqual([4, expect.stringMatching(/\ntrpc-login: The last administrator must stay one\n$/)])
   }
   for (const args of [
     ['user', 'list', '--limit', '0'],
@@ -88,6 +89,25 @@ test('what is not there is exit 3, what cannot be is 4, and wrong use is 2, each
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).not.toBe('')
   }
+})
+
+test('RV-5: a reset link leads where the environment says: its own page, else the page of the application, the public origin, the address', async () => {
+  const cwd = temporaryDirectory()
+  await cli(['user', 'add', 'ada', '--no-password'], { cwd })
+  writeFileSync(join(cwd, 'reset-url'), 'https://accounts.example.com/new-password\n')
+  const linkWith = async (env: Record<string, string>) => {
+    const { stdout } = await cli(['user', 'reset-password', 'ada'], { cwd, env })
+    return stdout.replace(/#token=[\w-]{43}\n$/, '')
+  }
+  const base = { TRPC_LOGIN_PORT: '9443', TRPC_LOGIN_BASE_URL: 'https://login.example.com' }
+  const app = { ...base, TRPC_LOGIN_APP_URL: 'https://app.example.com' }
+  expect(await linkWith({ TRPC_LOGIN_PORT: '9443' })).toBe('https://127.0.0.1:9443/reset-password')
+  expect(await linkWith(base)).toBe('https://login.example.com/reset-password')
+  expect(await linkWith(app)).toBe('https://app.example.com/reset-password')
+  expect(await linkWith({ ...app, TRPC_LOGIN_RESET_URL: 'https://x.example.com/reset' })).toBe('https://x.example.com/reset')
+  expect(await linkWith({ ...app, TRPC_LOGIN_RESET_URL_FILE: 'reset-url' })).toBe('https://accounts.example.com/new-password')
+  const refused = await cli(['user', 'reset-password', 'ada'], { cwd, env: { TRPC_LOGIN_RESET_URL: 'http://x.example.com/reset' } })
+  expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('TRPC_LOGIN_RESET_URL must be an https URL')])
 })
 
 test.each(['bash', 'zsh', 'fish'])('%s gets a completion script that names the commands', async (shell) => {

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { cli, temporaryDirectory } from '../support/process.ts'
@@ -10,8 +10,9 @@ test.each([
   [['user', 'add', 'ada', '--password-stdin'], PASSWORD, 0, /^added ada \([0-9a-f-]{36}\)\n$/],
   [['user', 'add', 'ada', '--no-password', '--email', 'A@Example.com', '--json'], '', 0, /"email":"a@example.com"/],
 ])('user add prints its result on standard output alone: %j', async (args, input, code, pattern) => {
-  const result = await cli(args, { cwd: temporaryDirectory(), input })
-  expect([result.code, result.stderr]).toEqual([code, ''])
+  const cwd = temporaryDirectory()
+  const result = await cli(args, { cwd, input })
+  expect([result.code, result.stderr]).toEqual([code, `database: ${cwd}/.trpc-login/login.db\n`])
   expect(result.stdout).toMatch(pattern)
 })
 
@@ -35,7 +36,50 @@ test('a name that is taken is exit 4', async () => {
   const cwd = temporaryDirectory()
   await cli(['user', 'add', 'ada', '--no-password'], { cwd })
   const { code, stderr } = await cli(['user', 'add', 'ADA', '--no-password'], { cwd })
-  expect([code, stderr]).toEqual([4, 'trpc-login: This username or address is taken\n'])
+  expect([code, stderr]).toEqual([4, expect.stringContaining('\ntrpc-login: This username or address is taken\n')])
+})
+
+/** A command for each that reads or changes a database and may not make one. */
+const NEED_A_DATABASE = [
+  ['user', 'list'],
+  ['user', 'show', 'ada'],
+  ['user', 'set-roles', 'ada', 'admin'],
+  ['user', 'disable', 'ada'],
+  ['user', 'enable', 'ada'],
+  ['user', 'delete', 'ada'],
+  ['user', 'reset-password', 'ada'],
+  ['user', 'import', 'users.csv'],
+  ['user', 'import', 'users.csv', '--dry-run'],
+  ['user', 'export'],
+  ['session', 'list', 'ada'],
+  ['session', 'revoke', '--all'],
+  ['audit', 'list'],
+  ['backup', 'copy.db'],
+]
+
+test('in a folder without a database every command that may not make one says where it looked, and makes nothing', async () => {
+  const cwd = temporaryDirectory()
+  writeFileSync(join(cwd, 'users.csv'), 'username\nada\n')
+  const answers = await Promise.all(NEED_A_DATABASE.map(async (args) => ({ args, ...(await cli(args, { cwd })) })))
+  for (const { args, code, stdout, stderr } of answers) {
+    expect([args, code, stdout]).toEqual([args, 3, ''])
+    expect(stderr).toContain(`there is no database at ${cwd}/.trpc-login/login.db`)
+  }
+  for (const args of [['migrate', '--dry-run'], ['doctor']]) expect((await cli(args, { cwd })).code).toBe(0)
+  expect(readdirSync(cwd)).toEqual(['users.csv'])
+})
+
+test('a command names the database that it uses, and on PostgreSQL neither user nor password of it', async () => {
+  const cwd = temporaryDirectory()
+  const elsewhere = join(cwd, 'other.db')
+  const env = { TRPC_LOGIN_DATABASE_URL: `sqlite:${elsewhere}` }
+  expect((await cli(['migrate'], { cwd, env })).stderr).toBe(`database: ${elsewhere}\n`)
+  const listed = await cli(['user', 'list', '--json'], { cwd, env })
+  expect([listed.code, listed.stderr]).toEqual([0, `database: ${elsewhere}\n`])
+  const away = { TRPC_LOGIN_DATABASE_URL: 'postgres://login:the-secret@127.0.0.1:1/login?sslmode=disable' }
+  const { code, stdout, stderr } = await cli(['user', 'list'], { cwd, env: away })
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^database: postgres:\/\/127\.0\.0\.1:1\/login\n/)])
+  expect(stdout + stderr).not.toContain('the-secret')
 })
 
 test('unknown settings are refused by name', async () => {

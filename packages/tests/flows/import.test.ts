@@ -55,12 +55,19 @@ test.each([
   expect(readForeignHash(hash)).toContain(why)
 })
 
+/** A directory with an empty database in it. */
+async function makeDatabase(): Promise<string> {
+  const cwd = temporaryDirectory()
+  expect((await cli(['migrate'], { cwd })).code).toBe(0)
+  return cwd
+}
+
 function open(cwd: string) {
   return createAuth({ storage: sqliteStorage({ path: join(cwd, '.trpc-login/login.db') }), log: silentLog })
 }
 
 test('imported users sign in with their old passwords, and have hashes of ours afterwards', async () => {
-  const cwd = temporaryDirectory()
+  const cwd = await makeDatabase()
   const lines = HASHES.map(([, hash], index) => JSON.stringify({ username: `user${index}`, password_hash: hash, roles: ['editor'] }))
   writeFileSync(join(cwd, 'users.ndjson'), lines.join('\n'))
   const dry = await cli(['user', 'import', 'users.ndjson', '--dry-run', '--json'], { cwd })
@@ -89,7 +96,7 @@ const FLASK_CSV = [
 ].join('\r\n')
 
 test('the users of a Flask application come over with the hashes that its Werkzeug made', async () => {
-  const cwd = temporaryDirectory()
+  const cwd = await makeDatabase()
   writeFileSync(join(cwd, 'flask.csv'), FLASK_CSV)
   expect((await cli(['user', 'import', 'flask.csv'], { cwd })).stdout).toBe('added 3, already there 0, rejected 0\n')
   const auth = open(cwd)
@@ -102,7 +109,7 @@ test('the users of a Flask application come over with the hashes that its Werkze
 })
 
 test('what cannot be taken is listed with line and reason, and the rest is added', async () => {
-  const cwd = temporaryDirectory()
+  const cwd = await makeDatabase()
   const rows = [
     'username,email,roles,password_hash,disabled',
     'ada,ada@example.com,"editor, admin",,',
@@ -135,7 +142,7 @@ test('what cannot be taken is listed with line and reason, and the rest is added
 })
 
 test('an import that was killed half-way and run again ends with exactly the right users', async () => {
-  const cwd = temporaryDirectory()
+  const cwd = await makeDatabase()
   const names = Array.from({ length: 20_000 }, (_, index) => `user${index}`)
   writeFileSync(join(cwd, 'users.ndjson'), names.map((username) => JSON.stringify({ username })).join('\n'))
   const first = start(CLI, ['user', 'import', 'users.ndjson'], { cwd })

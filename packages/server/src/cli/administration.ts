@@ -1,12 +1,11 @@
 import { z } from 'zod'
-import { type Auth, createAuth } from '../auth.ts'
+import type { Auth } from '../auth.ts'
 import { AuthError } from '../errors.ts'
-import { silentLog } from '../log.ts'
 import { roleSchema } from '../routers/users.ts'
 import type { UserRecord } from '../storage/storage.ts'
 import { toUserRow, type UserRow } from '../users.ts'
-import { loadConfig } from './config.ts'
-import { print, UsageError } from './output.ts'
+import { withAuth } from './open.ts'
+import { print, say, UsageError } from './output.ts'
 
 interface Json {
   json?: boolean
@@ -57,7 +56,7 @@ export async function resetPassword(name: string, options: Json): Promise<void> 
   await withUser(name, async ({ users }, { id }) => {
     const reset = await users.startPasswordReset(id)
     print(reset, options, () => [reset.url])
-    process.stderr.write(`whoever has this link sets the password, once, until ${reset.expiresAt.toISOString()}\n`)
+    say(`whoever has this link sets the password, once, until ${reset.expiresAt.toISOString()}`)
   })
 }
 
@@ -110,15 +109,6 @@ export async function listAudit(options: Page & { user?: string; type?: string }
       ...more(page.nextCursor),
     ])
   })
-}
-
-async function withAuth(act: (auth: Auth) => Promise<void>): Promise<void> {
-  const auth = createAuth({ storage: loadConfig().openStorage(), log: silentLog })
-  try {
-    await act(auth)
-  } finally {
-    await auth.close()
-  }
 }
 
 function withUser(name: string, act: (auth: Auth, user: UserRecord) => Promise<void>): Promise<void> {

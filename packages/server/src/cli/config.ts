@@ -1,73 +1,14 @@
-import { chmodSync, mkdirSync, readFileSync, statSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import { z } from 'zod'
-import { createClientAddress } from '../address.ts'
+import { dirname, join, resolve } from 'node:path'
 import type { TlsOptions } from '../http/tls.ts'
 import { parseOrigin } from '../origin.ts'
 import type { Provider } from '../providers/provider.ts'
-import { isPagePath } from '../return-to.ts'
-import { parseTarget } from '../storage/postgres/driver.ts'
 import { postgresStorage } from '../storage/postgres.ts'
 import { sqliteStorage } from '../storage/sqlite.ts'
 import type { Storage } from '../storage/storage.ts'
-import { providersSchema } from './providers.ts'
+import { prepareDataDir, requireDatabase } from './data-directory.ts'
+import { readVariables } from './variables.ts'
 
-const PREFIX = 'TRPC_LOGIN_'
-
-const list = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== ''),
-)
-const origin = z.string().refine(accepts(parseOrigin), 'must be an https origin such as https://app.example.com')
-
-/** Every variable with its default and meaning: checks the environment and prints the help. */
-const VARIABLES = {
-  HOST: z.string().min(1, 'must not be empty').default('127.0.0.1').describe('address to listen on'),
-  PORT: z
-    .string()
-    .regex(/^\d{1,5}$/, 'must be a number from 0 to 65535')
-    .transform(Number)
-    .refine((port) => port <= 65_535, 'must be a number from 0 to 65535')
-    .default(8443)
-    .describe('port to listen on; 0 picks a free one'),
-  DATA_DIR: z.string().min(1, 'must not be empty').default('./.trpc-login').describe('database file, development CA and certificate'),
-  DATABASE_URL: z
-    .string()
-    .refine(
-      (url) => /^sqlite:.+/.test(url) || accepts(parseTarget)(url),
-      'must be sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE, the latter with ?changes=poll where there is no LISTEN',
-    )
-    .optional()
-    .describe('sqlite:PATH or postgres://...; default sqlite:DATA_DIR/login.db'),
-  TLS_CERT: z.string().min(1, 'must name a PEM file').optional().describe('certificate chain, PEM; default a development certificate'),
-  TLS_KEY: z.string().min(1, 'must name a PEM file').optional().describe('private key, PEM'),
-  BASE_URL: origin.optional().describe('public origin, where it differs from the listening address'),
-  ORIGINS: list.pipe(z.array(origin)).default([]).describe('further browser origins allowed to call, comma separated'),
-  TRUSTED_PROXIES: list
-    .refine(
-      accepts((ranges: string[]) => createClientAddress(ranges)),
-      'must be addresses or CIDRs such as 10.0.0.0/8',
-    )
-    .default([])
-    .describe('addresses or CIDRs whose X-Forwarded-For is believed, comma separated'),
-  APP_URL: origin.optional().describe('origin of the pages to come back to from a provider, where it is not the public one'),
-  FAILURE_PATH: z
-    .string()
-    .refine(isPagePath, 'must be a path such as /sign-in')
-    .optional()
-    .describe('page there that is told of a sign-in with a provider that failed; default a plain page of ours'),
-  PROVIDERS: providersSchema
-    .default([])
-    .describe('whom people may sign in with, as a JSON list; see docs/oauth.md. Holds secrets: use TRPC_LOGIN_PROVIDERS_FILE'),
-  REGISTRATION: z.enum(['open', 'closed'], 'must be open or closed').default('closed').describe('whether auth.register makes accounts'),
-} as const
-
-const schema = z.strictObject(VARIABLES).refine((values) => (values.TLS_CERT === undefined) === (values.TLS_KEY === undefined), {
-  path: ['TLS_KEY'],
-  message: 'must be set together with TRPC_LOGIN_TLS_CERT',
-})
+export { ConfigError } from './variables.ts'
 
 /** What the environment says, ready for `createAuth` and `createServer`. */
 export interface Config {
@@ -78,8 +19,11 @@ export interface Config {
     readonly registration: 'open' | 'closed'
     readonly trustedProxies: readonly string[]
     readonly providers: readonly Provider[]
+    readonly roles: readonly string[]
+    readonly baseUrl?: string
     readonly appUrl?: string
     readonly failurePath?: string
+    readonly resetUrl?: string
   }
   /** What `createServer` takes beside auth and router. */
   readonly server: {
@@ -89,30 +33,27 @@ export interface Config {
     readonly baseUrl?: string
     readonly origins: readonly string[]
   }
-  /** Opens the database. An embedded one is made when missing, with its directory, and brought up to date unless told otherwise. */
-  openStorage(options?: { migrate?: boolean }): Storage
+  /**
+   * Opens the database. An embedded one is made when missing, with its directory, and brought up to date; `create: false` and
+   * `migrate: false` leave that. @throws `not_found` for one that is missing and is not to be made
+   */
+  openStorage(options?: { migrate?: boolean; create?: boolean }): Storage
 }
 
 /** Where the database is, without what nobody is to read. */
 export type DatabaseLocation = { readonly kind: 'sqlite'; readonly file: string } | { readonly kind: 'postgres'; readonly address: string }
-
-/** A setting that is unknown or wrong; the message names it and what is allowed. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-}
 
 /**
  * Reads the `TRPC_LOGIN_*` variables of an environment. Use it where the command's configuration should rule your own server.
  * @throws ConfigError naming each variable that is unknown or wrong
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>> = process.env): Config {
-  const result = schema.safeParse(readVariables(env))
-  if (!result.success) throw new ConfigError(result.error.issues.map(describe).join('\n'))
-  const values = result.data
+  const values = readVariables(env)
   const dataDir = resolve(values.DATA_DIR)
   const url = values.DATABASE_URL ?? `sqlite:${join(dataDir, 'login.db')}`
   const database = locate(url)
-  const { TLS_CERT: certFile, TLS_KEY: keyFile, BASE_URL: baseUrl } = values
+  const { TLS_CERT: certFile, TLS_KEY: keyFile } = values
+  const baseUrl = values.BASE_URL === undefined ? {} : { baseUrl: parseOrigin(values.BASE_URL) }
   return {
     dataDir,
     database,
@@ -120,20 +61,25 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
       registration: values.REGISTRATION,
       trustedProxies: values.TRUSTED_PROXIES,
       providers: values.PROVIDERS,
+      roles: values.ROLES,
+      ...baseUrl,
       ...(values.APP_URL === undefined ? {} : { appUrl: parseOrigin(values.APP_URL) }),
       ...(values.FAILURE_PATH === undefined ? {} : { failurePath: values.FAILURE_PATH }),
+      ...(values.RESET_URL === undefined ? {} : { resetUrl: values.RESET_URL }),
     },
     server: {
       host: values.HOST,
       port: values.PORT,
       origins: values.ORIGINS,
       tls: certFile !== undefined && keyFile !== undefined ? { certFile, keyFile } : { developmentDir: dataDir },
-      ...(baseUrl === undefined ? {} : { baseUrl: parseOrigin(baseUrl) }),
+      ...baseUrl,
     },
-    openStorage(options) {
+    openStorage({ migrate = true, create = true } = {}) {
       if (database.kind === 'postgres') return postgresStorage({ url })
-      prepareDataDir(dataDir)
-      return sqliteStorage({ path: database.file, ...options })
+      if (!create) requireDatabase(database.file)
+      // With the database elsewhere nothing of ours is in it.
+      if (dirname(database.file) === dataDir) prepareDataDir(dataDir)
+      return sqliteStorage({ path: database.file, migrate })
     },
   }
 }
@@ -142,67 +88,4 @@ function locate(url: string): DatabaseLocation {
   if (url.startsWith('sqlite:')) return { kind: 'sqlite', file: resolve(url.slice('sqlite:'.length)) }
   const { protocol, host, pathname } = URL.parse(url) ?? { protocol: 'postgres:', host: '', pathname: '' }
   return { kind: 'postgres', address: `${protocol}//${host}${pathname}` }
-}
-
-/** One line a variable, for `--help`. */
-export function describeVariables(): string {
-  return Object.entries(VARIABLES)
-    .map(([name, type]) => `  ${`${PREFIX}${name}`.padEnd(27)}${type.description ?? ''}${defaultOf(type)}`)
-    .join('\n')
-}
-
-function defaultOf(type: z.ZodType): string {
-  const value: unknown = type.safeParse(undefined).data
-  return typeof value === 'string' || typeof value === 'number' ? ` (default ${value})` : ''
-}
-
-function readVariables(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
-  const values: Record<string, string> = {}
-  for (const [key, value] of Object.entries(env)) {
-    if (!key.startsWith(PREFIX) || value === undefined) continue
-    const name = key.slice(PREFIX.length)
-    const isFile = name.endsWith('_FILE') && Object.hasOwn(VARIABLES, name.slice(0, -5))
-    const target = isFile ? name.slice(0, -5) : name
-    if (values[target] !== undefined) throw new ConfigError(`${PREFIX}${target} and ${PREFIX}${target}_FILE are both set; set one`)
-    values[target] = isFile ? readValue(key, value) : value
-  }
-  return values
-}
-
-function readValue(key: string, file: string): string {
-  try {
-    return readFileSync(file, 'utf8').trim()
-  } catch (cause) {
-    throw new ConfigError(`${key} names a file that cannot be read: ${file}`, { cause })
-  }
-}
-
-function describe(issue: z.core.$ZodIssue): string {
-  const name = `${PREFIX}${String(issue.path[0])}`
-  if (name === `${PREFIX}PROVIDERS` && issue.path.length > 1) return `${name} ${z.core.toDotPath(issue.path.slice(1))}: ${issue.message}`
-  if (issue.code !== 'unrecognized_keys') return `${name} ${issue.message}`
-  const known = Object.keys(VARIABLES)
-    .map((name) => `${PREFIX}${name}`)
-    .join(', ')
-  return `${issue.keys.map((key) => `${PREFIX}${key}`).join(', ')} is not a setting; known are ${known}, each also with _FILE`
-}
-
-function accepts<T>(parse: (value: T) => unknown): (value: T) => boolean {
-  return (value) => {
-    try {
-      parse(value)
-      return true
-    } catch {
-      // The message beside this check says what is allowed.
-      return false
-    }
-  }
-}
-
-function prepareDataDir(dataDir: string): void {
-  const made = mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  if (made !== undefined) chmodSync(dataDir, 0o700)
-  if (process.platform !== 'win32' && (statSync(dataDir).mode & 0o077) !== 0) {
-    throw new ConfigError(`${dataDir} can be entered by other users; run: chmod 700 ${dataDir}`)
-  }
 }

@@ -6,6 +6,7 @@ import { callbackPath } from '../oauth.ts'
 import type { Provider } from '../providers/provider.ts'
 import { findDamage } from '../storage/sqlite/backup.ts'
 import { type Config, loadConfig } from './config.ts'
+import { nameOfDatabase } from './open.ts'
 import { EXIT, print } from './output.ts'
 
 const SOON_MS = 14 * 86_400_000
@@ -51,9 +52,10 @@ function checkDirectory({ dataDir }: Config): Finding {
   return { check, ok: false, detail: `${dataDir} has mode ${mode.toString(8)}: other users can enter it`, remedy: `chmod 700 ${dataDir}` }
 }
 
-async function checkDatabase({ database, openStorage }: Config): Promise<Finding> {
+async function checkDatabase(config: Config): Promise<Finding> {
   const check = 'database'
-  const name = database.kind === 'sqlite' ? database.file : database.address
+  const { database, openStorage } = config
+  const name = nameOfDatabase(config)
   if (database.kind === 'sqlite' && !existsSync(name)) return { check, ok: true, detail: `${name} will be made at the first start` }
   try {
     const storage = openStorage({ migrate: false })

@@ -15,13 +15,13 @@ import {
 } from './administration.ts'
 import { backupDatabase } from './backup.ts'
 import { printCompletion } from './completion.ts'
-import { ConfigError, describeVariables } from './config.ts'
 import { doctor } from './doctor.ts'
 import { migrate } from './migrate.ts'
 import { EXIT, UsageError } from './output.ts'
 import { serve } from './serve.ts'
 import { addUser } from './user-add.ts'
 import { exportUsers, importUsers } from './user-import.ts'
+import { ConfigError, describeVariables } from './variables.ts'
 
 const EXIT_OF_REASON: Readonly<Partial<Record<AuthError['reason'], number>>> = {
   not_found: EXIT.notFound,

@@ -20,6 +20,11 @@ export function print(value: unknown, options: { json?: boolean }, lines: () => 
   )
 }
 
+/** What is not a result goes to standard error. */
+export function say(line: string): void {
+  process.stderr.write(`${line}\n`)
+}
+
 /** The password from standard input, without the line's end that `echo` leaves. */
 export async function readPasswordFromStdin(): Promise<string> {
   return (await text(process.stdin)).replace(/\r?\n$/, '')

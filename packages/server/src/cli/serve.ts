@@ -8,6 +8,7 @@ import { runUntilStopped } from '../http/run.ts'
 import { createServer, type RunningServer } from '../http/server.ts'
 import { transformer } from '../transformer.ts'
 import { type Config, loadConfig } from './config.ts'
+import { nameOfDatabase } from './open.ts'
 import { UsageError } from './output.ts'
 import { runWorkers, work } from './workers.ts'
 
@@ -34,6 +35,7 @@ async function start(config: Config, share: { workers?: number; hashes?: number;
   const { workers = 1, hashes, ticketKeys } = share
   const password = hashes === undefined ? {} : { atOnce: hashes }
   const auth = createAuth({ storage: openStorage(), ...options, password })
+  auth.log.info({ database: nameOfDatabase(config) }, 'database_opened')
   const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
   const perAddress = options.trustedProxies.length > 0 ? MAX_PER_PROXY : MAX_PER_ADDRESS
   const limits = { maxConnectionsPerAddress: Math.ceil(perAddress / workers), ...(ticketKeys === undefined ? {} : { ticketKeys }) }

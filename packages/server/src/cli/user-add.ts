@@ -1,11 +1,10 @@
 import { z } from 'zod'
-import { createAuth } from '../auth.ts'
+import type { Auth } from '../auth.ts'
 import { emailSchema, nameSchema, usernameSchema } from '../identifiers.ts'
-import { silentLog } from '../log.ts'
 import { passwordSchema } from '../password-rules.ts'
 import { roleSchema } from '../routers/users.ts'
 import { toUserRow } from '../users.ts'
-import { loadConfig } from './config.ts'
+import { withAuth } from './open.ts'
 import { askNewPassword, print, readPasswordFromStdin, UsageError } from './output.ts'
 
 interface Options {
@@ -29,17 +28,14 @@ const schema = z.strictObject({
 
 /** Adds a user; the first administrator is made this way. */
 export async function addUser(username: string, options: Options): Promise<void> {
-  const { openStorage } = loadConfig()
   const { name, email, emailVerified = false, role: roles = [] } = options
   const result = schema.safeParse({ username, name, email, emailVerified, roles, password: await readPassword(options) })
   if (!result.success) throw new UsageError(z.prettifyError(result.error))
-  const auth = createAuth({ storage: openStorage(), log: silentLog })
-  try {
-    const user = toUserRow(await auth.users.create(result.data))
+  const add = async ({ users }: Auth) => {
+    const user = toUserRow(await users.create(result.data))
     print(user, options, () => [`added ${user.username} (${user.id})`])
-  } finally {
-    await auth.close()
   }
+  await withAuth(add, { create: true })
 }
 
 async function readPassword(options: Options): Promise<string | undefined> {

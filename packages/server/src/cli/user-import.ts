@@ -2,15 +2,14 @@ import { createReadStream, createWriteStream, existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { z } from 'zod'
 import { SYSTEM } from '../audit.ts'
-import { createAuth } from '../auth.ts'
+import type { Auth } from '../auth.ts'
 import { readForeignHash } from '../foreign-hashes.ts'
 import { emailSchema, nameSchema, usernameKey, usernameSchema } from '../identifiers.ts'
-import { silentLog } from '../log.ts'
 import { roleSchema } from '../routers/users.ts'
 import type { UserRecord } from '../storage/storage.ts'
 import { newId } from '../tokens.ts'
-import { loadConfig } from './config.ts'
 import { FORMATS, type Format, type ImportLine, readRecords } from './import-format.ts'
+import { withAuth } from './open.ts'
 import { print, UsageError } from './output.ts'
 
 const BATCH = 500
@@ -47,7 +46,10 @@ const rowSchema = z.strictObject({
 export async function importUsers(file: string, options: Options): Promise<void> {
   const format = formatOf(file, options.format)
   if (!existsSync(file)) throw new UsageError(`there is no file ${file}`)
-  const auth = createAuth({ storage: loadConfig().openStorage(), log: silentLog })
+  await withAuth((auth) => importInto(auth, file, format, options))
+}
+
+async function importInto(auth: Auth, file: string, format: Format, options: Options): Promise<void> {
   const rejects = options.dryRun === true ? null : createWriteStream(`${file}.rejects`, { mode: 0o600 })
   const counts = { added: 0, existing: 0, rejected: 0 }
   let batch: UserRecord[] = []
@@ -84,7 +86,6 @@ export async function importUsers(file: string, options: Options): Promise<void>
     process.stderr.write('\n')
   } finally {
     await new Promise<void>((resolve) => (rejects === null ? resolve() : rejects.end(resolve)))
-    await auth.close()
   }
   const rejectsFile = counts.rejected > 0 && rejects !== null ? `${file}.rejects` : null
   print({ ...counts, dryRun: options.dryRun === true, rejectsFile }, options, () => [
@@ -95,17 +96,14 @@ export async function importUsers(file: string, options: Options): Promise<void>
 
 /** Writes every user as a line of JSON that `user import` reads, with hashes only where they are asked for. */
 export async function exportUsers(options: { withHashes?: boolean }): Promise<void> {
-  const auth = createAuth({ storage: loadConfig().openStorage(), log: silentLog })
-  try {
+  await withAuth(async (auth) => {
     for (let after: UserRecord | null = null; ; ) {
       const page: UserRecord[] = await auth.storage.users.list({ search: null, limit: BATCH, after })
       for (const user of page) process.stdout.write(`${JSON.stringify(toRow(user, options.withHashes === true))}\n`)
       after = page.at(-1) ?? null
       if (page.length < BATCH) return
     }
-  } finally {
-    await auth.close()
-  }
+  })
 }
 
 function formatOf(file: string, given: string | undefined): Format {
