@@ -145,12 +145,21 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     log.error({ error: String(error) }, 'session_extend_failed')
   }
 
-  /** A new token for a session whose user proved a secret again (ASVS 7.2.4). @throws `session_ended` when it ended meanwhile */
+  /**
+   * A new token for a session whose user proved a secret again (ASVS 7.2.4).
+   * @throws `conflict` when another call got a new one first, `session_ended` when it ended meanwhile
+   */
   async function rotate(session: SessionRecord) {
     const token = newToken()
     const change = { from: session.tokenHash, to: hashToken(token), authenticatedAt: now() }
-    if (!(await store.rotate(session.id, change))) throw new AuthError('session_ended')
+    if (!(await store.rotate(session.id, change))) throw await lostRace(session)
     return { token, session: { ...session, tokenHash: change.to, authenticatedAt: change.authenticatedAt } }
+  }
+
+  async function lostRace({ id }: SessionRecord): Promise<AuthError> {
+    const [found] = await store.findByIds([id])
+    if (found === undefined || !isLive(found)) return new AuthError('session_ended')
+    return new AuthError('conflict', { message: 'The session got a new token meanwhile; try again' })
   }
 
   function idleMs(remembered: boolean): number {

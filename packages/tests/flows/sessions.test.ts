@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { reasonOf } from '@trpc-login/client/node'
+import type { Storage } from '@trpc-login/server'
 import { expect, test } from 'vitest'
 import { cookieOf, DAY, HOUR, MINUTE, PASSWORD, startServer } from '../support/server.ts'
 
@@ -103,6 +104,53 @@ test('reauthentication replaces the token and keeps the session', async () => {
   expect(after).not.toBe(before)
   expect((await server.post('authFunc', {}, { cookie: before })).status).toBe(401)
   expect((await server.post('authFunc', {}, { cookie: after })).status).toBe(200)
+})
+
+/** Storage whose re-authentications of one session wait for each other just before they write. */
+function meetBeforeRotate(count: number) {
+  const arrived: (() => void)[] = []
+  return (storage: Storage): Storage => ({
+    ...storage,
+    sessions: {
+      ...storage.sessions,
+      async rotate(...args) {
+        await new Promise<void>((resolve) => {
+          arrived.push(resolve)
+          if (arrived.length === count) for (const go of arrived) go()
+        })
+        return storage.sessions.rotate(...args)
+      },
+    },
+  })
+}
+
+test('of five re-authentications at once one replaces the token, the others are told of a conflict, and the session goes on', async () => {
+  await using server = await startServer({ wrapStorage: meetBeforeRotate(5) })
+  const before = cookieOf((await server.post('auth.login', { username: 'ada', password: PASSWORD })).headers)
+  const calls = Array.from({ length: 5 }, () => server.post('auth.reauthenticate', { password: PASSWORD }, { cookie: before }))
+  const answers = await Promise.all(calls)
+  const winners = answers.filter(({ status }) => status === 200)
+  expect(winners).toHaveLength(1)
+  const others = answers.filter(({ status }) => status !== 200)
+  expect(new Set(others.map(({ status, body }) => `${status} ${body.error?.data.reason}`))).toEqual(new Set(['409 conflict']))
+  expect(others.flatMap(({ headers }) => headers.getSetCookie())).toEqual([])
+  const after = winners[0] === undefined ? '' : cookieOf(winners[0].headers)
+  expect((await server.post('authFunc', {}, { cookie: after })).status).toBe(200)
+})
+
+test('a re-authentication whose session ends before it writes is told so', async () => {
+  let end = async () => {}
+  await using server = await startServer({
+    wrapStorage: (storage) => ({
+      ...storage,
+      sessions: { ...storage.sessions, rotate: async (...args) => end().then(() => storage.sessions.rotate(...args)) },
+    }),
+  })
+  const login = await server.post('auth.login', { username: 'ada', password: PASSWORD })
+  const { user } = login.body.result?.data as unknown as { user: { id: string } }
+  end = async () => void (await server.auth.sessions.revokeAll(user.id))
+  const late = await server.post('auth.reauthenticate', { password: PASSWORD }, { cookie: cookieOf(login.headers) })
+  expect([late.status, late.body.error?.data.reason]).toEqual([401, 'session_ended'])
 })
 
 test('LO-1: a logged-out cookie is refused on the next request and after a restart, and a second logout is harmless', async () => {
