@@ -9,11 +9,11 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const SERVER_LAYERS = [
   [
     'pure',
-    /^(address|common-passwords|cookies|cursors|endable|errors|foreign-hashes|identifiers|issues|log|origin|password-rules|passwords|purge|request|request-scope|response|return-to|standard-schema|tokens|transformer|work-queue)\.ts$/,
+    /^(address|common-passwords|cookies|cursors|endable|errors|foreign-hashes|identifiers|issues|log|origin|password-rules|passwords|purge|request|request-scope|response|return-to|standard-schema|tokens|transformer|turns|work-queue)\.ts$/,
   ],
   ['ports', /^(storage\/storage|providers\/provider)\.ts$/],
   ['options', /^options\.ts$/],
-  ['domain', /^(attributes|throttle|sessions|users|user-admin|live|identities|oauth|audit)\.ts$/],
+  ['domain', /^(attempts|attributes|throttle|sessions|users|user-admin|live|identities|oauth|audit)\.ts$/],
   ['edge', /^(context|request-auth|procedures|router)\.ts$|^routers\//],
   ['adapters', /^(storage|providers)\//],
   ['auth', /^auth\.ts$/],

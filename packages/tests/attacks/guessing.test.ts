@@ -9,6 +9,23 @@ const guess = (server: TestServer, username: string, password = 'not the passwor
 const refused = (answer: Awaited<ReturnType<typeof guess>>) => [answer.status, answer.body.error?.data.reason]
 const evaluated = (server: TestServer) => server.lines.filter(({ event }) => event === 'authn_login_fail').length
 
+/** Two servers on one database, whose clocks agree. */
+async function startPair() {
+  const one = await startServer({ limits: LIMITS })
+  const other = await startServer({ limits: LIMITS, dir: one.dir })
+  one.clock.advance(other.clock.now() - one.clock.now())
+  return {
+    one,
+    other,
+    advance(ms: number) {
+      for (const { clock } of [one, other]) clock.advance(ms)
+    },
+    async [Symbol.asyncDispose]() {
+      for (const server of [other, one]) await server[Symbol.asyncDispose]()
+    },
+  }
+}
+
 test('RL-3: of 50 wrong guesses at once, no more than six are evaluated', async () => {
   await using server = await startServer({ limits: ROOMY })
   const answers = await Promise.all(Array.from({ length: 50 }, () => guess(server, 'ada')))
@@ -18,6 +35,68 @@ test('RL-3: of 50 wrong guesses at once, no more than six are evaluated', async 
     expect(refused(answer)).toEqual([429, 'rate_limited'])
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
   }
+})
+
+test('RL-3: wrong guesses at once by way of two servers have no more tries than by way of one, of an account and of an ip', async () => {
+  await using pair = await startPair()
+  const { one, other } = pair
+  const servers = [one, other]
+  const all = () => evaluated(one) + evaluated(other)
+  await Promise.all(Array.from({ length: 50 }, (_, n) => guess(servers[n % 2] as TestServer, 'ada')))
+  expect(all()).toBe(6)
+  await Promise.all(Array.from({ length: 50 }, (_, n) => guess(servers[n % 2] as TestServer, `name${n}`)))
+  expect(all()).toBe(20)
+})
+
+test('RL-2 RL-3: right passwords that come together wait for each other, and none is told to come back later than in a second', async () => {
+  await using pair = await startPair()
+  const { one, other } = pair
+  const names = Array.from({ length: 40 }, (_, n) => `user${n}`)
+  for (const username of names) await one.addUser({ username })
+  const office = await Promise.all(names.map((name) => guess(one, name, PASSWORD)))
+  expect(office.map(({ status }) => status)).toEqual(names.map(() => 200))
+  pair.advance(MINUTE)
+  const devices = await Promise.all(Array.from({ length: 12 }, () => guess(one, 'ada', PASSWORD)))
+  const elsewhere = await Promise.all(Array.from({ length: 12 }, (_, n) => guess(n % 2 === 0 ? one : other, 'bob', PASSWORD)))
+  for (const { status, headers } of [...devices, ...elsewhere])
+    if (status !== 200) expect([status, headers.get('retry-after')]).toEqual([429, '1'])
+  expect(devices.filter(({ status }) => status === 200).length).toBeGreaterThan(6)
+  console.log(tally(office), tally(devices), tally(elsewhere))
+})
+
+const tally = (answers: readonly { status: number }[]) => {
+  const statuses: Record<number, number> = {}
+  for (const { status } of answers) statuses[status] = (statuses[status] ?? 0) + 1
+  return statuses
+}
+
+test('RL-3: a flood of guesses has its budget also where right passwords come in between', async () => {
+  await using server = await startServer({ limits: { ...LIMITS, callsPerAddress: 1000 } })
+  const wrong = Array.from({ length: 60 }, (_, n) => guess(server, `name${n}`))
+  const right = Array.from({ length: 10 }, () => guess(server, 'bob', PASSWORD))
+  await Promise.all([...wrong, ...right])
+  expect(evaluated(server)).toBeLessThanOrEqual(20)
+})
+
+test('RL-3: what a server left under way when it died keeps nobody out for long', async () => {
+  await using server = await startServer({ limits: LIMITS })
+  const { id = '' } = (await server.auth.users.findByUsername('ada')) ?? {}
+  const key = `under-way:account:${id}`
+  const left = { count: 6, blockedUntil: 0, expiresAt: server.clock.now() + 30_000 }
+  await server.auth.storage.attempts.change([key], () => new Map([[key, left]]))
+  const answer = await guess(server, 'ada', PASSWORD)
+  expect([...refused(answer), answer.headers.get('retry-after')]).toEqual([429, 'rate_limited', '1'])
+  server.clock.advance(30_000)
+  expect((await guess(server, 'ada', PASSWORD)).status).toBe(200)
+})
+
+test('RL-5 D.5: asking which names are taken costs a sign-up each, and what else goes wrong with one costs none', async () => {
+  await using server = await startServer({ limits: LIMITS, registration: 'open' })
+  const register = (username: string, password = PASSWORD) => server.post('auth.register', { username, password })
+  for (let n = 0; n < 6; n += 1) expect(refused(await register('eve', 'short'))).toEqual([400, 'weak_password'])
+  for (let n = 0; n < 5; n += 1) expect(refused(await register('ada'))).toEqual([409, 'conflict'])
+  const answer = await register('eve')
+  expect([...refused(answer), answer.headers.get('retry-after')]).toEqual([429, 'rate_limited', '3600'])
 })
 
 test.each(['ada', 'nobody-here'])(
