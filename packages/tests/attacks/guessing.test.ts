@@ -48,6 +48,14 @@ test('RL-3: wrong guesses at once by way of two servers have no more tries than 
   expect(all()).toBe(20)
 })
 
+test('RL-5: servers whose clocks differ by a little count in one window', async () => {
+  await using pair = await startPair()
+  const { one, other } = pair
+  other.clock.advance(30_000)
+  for (let n = 0; n < 20; n += 1) expect((await guess(n % 2 === 0 ? other : one, `name${n}`)).status).toBe(401)
+  for (const server of [one, other]) expect(refused(await guess(server, 'bob', PASSWORD))).toEqual([429, 'rate_limited'])
+})
+
 test('RL-2 RL-3: right passwords that come together wait for each other, and none is told to come back later than in a second', async () => {
   await using pair = await startPair()
   const { one, other } = pair
