@@ -23,7 +23,4 @@ const appRouter = t.router({
 export type AppRouter = typeof appRouter
 
 const demoUsers = await addDemoUsers(auth, config.server.host)
-const server = await createServer({ auth, router: appRouter, ...config.server })
-const stopped = runUntilStopped(server)
-printGuide(server, demoUsers)
-await stopped
+await runUntilStopped(createServer({ auth, router: appRouter, ...config.server }), (server) => printGuide(server, demoUsers))

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ROOT, run, start, temporaryDirectory } from '../support/process.ts'
@@ -73,7 +73,7 @@ test('README: the lines for the first administrator work as pasted', async () =>
   writeFileSync(join(cwd, 'bin/npx'), command, { mode: 0o755 })
   const env = { PATH: `${join(cwd, 'bin')}:${process.env['PATH'] ?? ''}`, PASSWORD: 'correct horse battery' }
   const { stdout, stderr, code } = await run('sh', ['-ec', block(({ text }) => text.includes('user add'))], { cwd, env }).ended
-  expect([code, stderr]).toEqual([0, ''])
+  expect([code, stderr]).toEqual([0, `database: ${join(realpathSync(cwd), '.trpc-login/login.db')}\n`])
   expect(stdout).toContain('root')
 })
 

@@ -1,6 +1,6 @@
 import cluster, { type Worker } from 'node:cluster'
 import { randomBytes } from 'node:crypto'
-import { runWhileTold } from '../http/run.ts'
+import { runWhileTold, writeAnnouncement } from '../http/run.ts'
 import type { RunningServer } from '../http/server.ts'
 import { createJsonLog } from '../log.ts'
 
@@ -39,7 +39,7 @@ export async function runWorkers(count: number): Promise<void> {
       accepting.add(worker)
       if (announced || accepting.size < count) return
       announced = true
-      process.stdout.write(`listening on ${message.url}\n`)
+      writeAnnouncement(message.url)
     })
     worker.once('exit', (code: number | null, signal: string | null) => {
       all.delete(worker)

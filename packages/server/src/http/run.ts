@@ -1,4 +1,8 @@
+import { AuthError } from '../errors.ts'
 import type { RunningServer } from './server.ts'
+import { ListenError } from './sockets.ts'
+
+const SAME_SIGNAL_MS = 500
 
 /** What a running server can be told. */
 export interface Orders {
@@ -9,21 +13,41 @@ export interface Orders {
 }
 
 /**
- * Says where the server listens, then keeps it running: SIGTERM and SIGINT drain it, a second one exits at once, SIGHUP reads
- * the certificate again.
+ * Says where the server listens, calls `started`, then keeps it running: SIGTERM and SIGINT drain it, a second one exits at once, SIGHUP
+ * reads the certificate again. Where it cannot start, as on a port that is taken, it says why in one line and exits with 1.
  */
-export async function runUntilStopped(server: RunningServer): Promise<void> {
-  process.stdout.write(`listening on ${server.url}\n`)
-  await runWhileTold(server, ({ stop, reload }) => process.on('SIGHUP', reload).on('SIGTERM', stop).on('SIGINT', stop))
+export async function runUntilStopped(
+  server: RunningServer | Promise<RunningServer>,
+  started: (server: RunningServer) => void = () => {},
+): Promise<void> {
+  const running = await Promise.resolve(server).catch(exitWithReason)
+  writeAnnouncement(running.url)
+  started(running)
+  await runWhileTold(running, ({ stop, reload }) => process.on('SIGHUP', reload).on('SIGTERM', stop).on('SIGINT', stop))
+}
+
+/** The first line of standard output. Whoever reads no further, as `head -1`, does not end the server. */
+export function writeAnnouncement(url: string): void {
+  process.stdout.on('error', () => {})
+  process.stdout.write(`listening on ${url}\n`)
+}
+
+function exitWithReason(error: unknown): never {
+  // Anything else is a fault of the program, and its stack is what finds it.
+  if (!(error instanceof TypeError || error instanceof AuthError || error instanceof ListenError)) throw error
+  process.stderr.write(`${error.message}\n`)
+  process.exit(1)
 }
 
 /** Keeps a server running until `listen`, which decides who gives orders, has it stopped; then ends the process. */
 export async function runWhileTold(server: RunningServer, listen: (orders: Orders) => unknown): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    let stopping = false
+    let stoppingSince = 0
     const stop = () => {
-      if (stopping) process.exit(1)
-      stopping = true
+      // One who signals the whole group, and a parent who hands the signal on, mean the same.
+      if (stoppingSince > 0 && performance.now() - stoppingSince > SAME_SIGNAL_MS) process.exit(1)
+      if (stoppingSince > 0) return
+      stoppingSince = performance.now()
       server.close().then(resolve, reject)
     }
     listen({ stop, reload: () => server.reloadTls() })

@@ -31,7 +31,8 @@ export interface RunningServer {
 
 /**
  * Serves a router over HTTPS: development certificate, origin rule, limits, security headers, health checks and graceful stop.
- * @throws TypeError when an option, the certificate or the database's schema is not fit for use
+ * @throws TypeError when an option, the certificate or the database's schema is not fit for use; an error that names host, port and reason
+ * when it cannot listen there
  */
 export function createServer<TRouter extends AnyRouter>(options: ServerOptions<TRouter>): Promise<RunningServer> {
   return createServerWith(createDirectPath, options)

@@ -57,11 +57,28 @@ export function isEventStream(res: ServerResponse): boolean {
   return String(res.getHeader('content-type') ?? '').startsWith('text/event-stream')
 }
 
+const WHY_NOT: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'the port is taken by another process',
+  EACCES: 'this user may not listen on that port',
+  EADDRNOTAVAIL: 'this machine has no such address',
+}
+
+/** The server could not listen where it was told to. */
+export class ListenError extends Error {
+  override readonly name = 'ListenError'
+}
+
 export function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject)
+    const refuse = (cause: NodeJS.ErrnoException) => {
+      const why = WHY_NOT[cause.code ?? '']
+      reject(
+        new ListenError(`cannot listen on ${host}:${port}: ${why === undefined ? cause.message : `${why} (${cause.code})`}`, { cause }),
+      )
+    }
+    server.once('error', refuse)
     server.listen(port, host, () => {
-      server.removeListener('error', reject)
+      server.removeListener('error', refuse)
       resolve()
     })
   })
