@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 
-/** Finds the caller's address behind the proxies that are trusted to name it. */
+/** Finds the caller's address behind the proxies that are trusted to name it; without a peer where they alone can be it. */
 export type ClientAddress = (peer: string | undefined, forwardedFor: string | undefined) => string | null
 
 // No chain of proxies is longer; what stands further left was written by the caller.
@@ -17,12 +17,15 @@ export function createClientAddress(trustedProxies: readonly string[]): ClientAd
   return (peer, forwardedFor) => {
     let ip = canonicalIp(peer ?? '')
     let end = forwardedFor?.length ?? 0
-    for (let hops = 0; ip !== null && end > 0 && hops < MAX_HOPS && isTrusted(ip); hops += 1) {
+    // An adapter that tells of no connection: whoever names proxies says that all requests come by way of them.
+    let isBehind = peer === undefined ? trustedProxies.length > 0 : ip !== null && isTrusted(ip)
+    for (let hops = 0; isBehind && end > 0 && hops < MAX_HOPS; hops += 1) {
       const comma = forwardedFor?.lastIndexOf(',', end - 1) ?? -1
       const hop = readHop(forwardedFor?.slice(comma + 1, end) ?? '')
       if (hop === null) break
       ip = hop
       end = comma
+      isBehind = isTrusted(hop)
     }
     return ip
   }
@@ -59,7 +62,7 @@ function groupsOf(compressed: string): string[] {
 }
 
 /** One entry of `X-Forwarded-For`, as gateways write it: bare, in brackets, in quotes, with a port; `null` for what names no address. */
-function readHop(entry: string): string | null {
+export function readHop(entry: string): string | null {
   const trimmed = entry.trim()
   if (trimmed.length > MAX_HOP_LENGTH) return null
   const text = trimmed.replace(/^"(.*)"$/, '$1').trim()

@@ -1,6 +1,6 @@
-import { createClientAddress } from './address.ts'
 import { createAttributeRules } from './attributes.ts'
 import { type Audit, createAudit } from './audit.ts'
+import { createCallerIp } from './caller-ip.ts'
 import type { AuthContext } from './context.ts'
 import { createIdentities, type Identities } from './identities.ts'
 import { createLiveSessions } from './live.ts'
@@ -50,8 +50,12 @@ export interface Auth<TRole extends string = string, TAttributes extends Attribu
   requireFresh(maxAgeMs?: number): Guard<TAttributes>
   /** Like `requireUser`, and the user has the role. @throws `forbidden` too */
   requireRole(role: TRole | 'admin'): Guard<TAttributes>
-  /** Gives an application's context its `auth`; call it from `createContext` of any HTTP adapter. */
-  createContext(request: ContextRequest): AuthContext
+  /**
+   * Gives an application's context its `auth`; call it first in `createContext` of any adapter. Give the caller's `ip` where the
+   * adapter does not know the connection: one address, as the platform names it.
+   * @throws `origin_refused`, `invalid_input` for what may not come in one request
+   */
+  createContext(request: ContextRequest, given?: { readonly ip?: string | null | undefined }): AuthContext
   readonly users: Users & UserAdmin
   readonly oauth: AuthOAuth
   /** What was done, by whom and to whom. */
@@ -76,7 +80,7 @@ export function createAuth<const TRole extends string = never, TAttributes exten
   const resolved = resolveOptions(options)
   const { now, registration } = resolved
   const log = withRequestIds(resolved.log ?? createJsonLog())
-  const clientAddress = createClientAddress(resolved.trustedProxies)
+  const callerIp = createCallerIp({ ...resolved, log })
   const allowedOrigins = new Set(resolved.origins.map(parseOrigin))
   const storage = failClosed(resolved.storage ?? sqliteStorage({ path: DEFAULT_DATABASE }))
   const audit = createAudit({ store: storage.audit, now, log })
@@ -113,7 +117,7 @@ export function createAuth<const TRole extends string = never, TAttributes exten
     requireUser: asGuard(guards.requireUser),
     requireFresh: (maxAgeMs) => asGuard(guards.requireFresh(maxAgeMs)),
     requireRole: (role) => asGuard(guards.requireRole(role)),
-    createContext: (request) => ({ auth: createRequestAuth({ sessions, clientAddress, allowedOrigins }, request) }),
+    createContext: (request, given = {}) => ({ auth: createRequestAuth({ sessions, allowedOrigins }, request, callerIp(request, given)) }),
     users,
     oauth: {
       providers: oauth.providers,

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Log } from './log.ts'
 import { parseOrigin } from './origin.ts'
 import type { Provider } from './providers/provider.ts'
+import type { ContextRequest } from './request.ts'
 import { isPagePath } from './return-to.ts'
 import { isSynchronousSchema, type StandardSchema } from './standard-schema.ts'
 import type { Attributes, Storage } from './storage/storage.ts'
@@ -79,8 +80,16 @@ export interface AuthOptions<TRole extends string = string, TAttributes extends 
    * A schema of zod, zod/mini, valibot or any other library that speaks Standard Schema v1, and that checks without waiting.
    */
   attributes?: StandardSchema<TAttributes>
-  /** Addresses or CIDRs of proxies whose `X-Forwarded-For` is believed. @default none */
+  /**
+   * Addresses or CIDRs of proxies whose `X-Forwarded-For` is believed. An adapter that knows no connection is taken to be behind them.
+   * @default none
+   */
   trustedProxies?: readonly string[]
+  /**
+   * Finds the caller's ip in an adapter's request where the connection does not tell, as behind the fetch adapter: one address, or
+   * `null`. `createContext(opts, { ip })` goes before it. @default the connection, behind `trustedProxies`
+   */
+  clientIp?: (req: ContextRequest['req']) => string | null
   /** The clock. @default Date.now */
   now?: () => number
   /** Where events go. @default JSON lines on standard error */
@@ -146,6 +155,9 @@ const schema = z.strictObject({
     )
     .optional(),
   trustedProxies: z.array(z.string()).readonly().default([]),
+  clientIp: z
+    .custom<(req: ContextRequest['req']) => string | null>((value) => typeof value === 'function', 'must be a function')
+    .optional(),
   now: z.custom<() => number>((value) => typeof value === 'function', 'must be a function').default(() => Date.now),
   log: z.custom<Log>((value) => typeof value === 'object' && value !== null, 'must be a logger').optional(),
 })

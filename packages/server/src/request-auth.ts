@@ -1,10 +1,9 @@
-import type { ClientAddress } from './address.ts'
 import { aloneViolation, type Begun, type RequestAuth, type SignedIn } from './context.ts'
 import { clearedSessionCookie, readToken, SESSION_COOKIE, SIGN_IN_COOKIE, sessionCookie, signInCookie } from './cookies.ts'
 import { AuthError } from './errors.ts'
 import { TRANSACTION_MS } from './oauth.ts'
 import { isAllowedOrigin } from './origin.ts'
-import { type ContextRequest, header, isSocket, isStreamed, peerOf } from './request.ts'
+import { type ContextRequest, header, isSocket, isStreamed } from './request.ts'
 import { enterRequestScope, newRequestId, scopeOf } from './request-scope.ts'
 import { cookieObstacle, setCookie, setHeader, setHeaderOnce } from './response.ts'
 import type { Live, Origination, Resolution, Sessions } from './sessions.ts'
@@ -17,12 +16,12 @@ const UNKNOWN: Resolution = { state: 'unknown' }
 
 /** What one request, or one socket, can do with a session. */
 export function createRequestAuth(
-  deps: { sessions: Sessions; clientAddress: ClientAddress; allowedOrigins: ReadonlySet<string> },
+  deps: { sessions: Sessions; allowedOrigins: ReadonlySet<string> },
   request: ContextRequest,
+  address: string | null,
 ): RequestAuth {
-  const { sessions, clientAddress, allowedOrigins } = deps
+  const { sessions, allowedOrigins } = deps
   const cameWith = readToken(header(request, 'cookie'), SESSION_COOKIE)
-  const address = clientAddress(peerOf(request), header(request, 'x-forwarded-for'))
   // Where an adapter calls, and not a program in the middle of something else.
   const scope =
     request.info === undefined || isSocket(request) ? scopeOf(request.req) : enterRequestScope(request.req, header(request, 'accept'))

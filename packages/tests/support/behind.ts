@@ -31,6 +31,8 @@ const MANY = { failuresPerAddress: 10_000, callsPerAddress: 10_000, signUpsPerAd
 export interface BehindOptions extends Omit<AuthOptions<'editor'>, 'storage' | 'now' | 'log' | 'roles'> {
   readonly wrapStorage?: (storage: Storage) => Storage
   readonly responseMeta?: Mounted['responseMeta']
+  /** The ip that the application finds for a request. */
+  readonly ip?: (request: ContextRequest) => string | null
   /** What the application does for its context, before or after ours is made. */
   readonly context?: (request: ContextRequest, make: () => AuthContext) => AuthContext | Promise<AuthContext>
 }
@@ -76,7 +78,7 @@ function createProbeRouter(auth: ReturnType<typeof createProbeAuth>['auth'], act
   })
 }
 
-function createProbeAuth({ wrapStorage = (same) => same, ...options }: Omit<BehindOptions, 'responseMeta' | 'context'>) {
+function createProbeAuth({ wrapStorage = (same) => same, ...options }: Omit<BehindOptions, 'responseMeta' | 'context' | 'ip'>) {
   const clock = createClock()
   const { log, lines } = createMemoryLog()
   const storage = wrapStorage(sqliteStorage({ path: ':memory:' }))
@@ -87,14 +89,15 @@ function createProbeAuth({ wrapStorage = (same) => same, ...options }: Omit<Behi
 export type Behind = Awaited<ReturnType<typeof startBehind>>
 
 /** One application, wherever it may run, and callers that know it over HTTP alone. */
-export async function startBehind(place: Place, { context = (_request, make) => make(), responseMeta, ...options }: BehindOptions = {}) {
+export async function startBehind(place: Place, given: BehindOptions = {}) {
+  const { context = (_request, make) => make(), responseMeta, ip, ...options } = given
   const { auth, clock, lines } = createProbeAuth(options)
   const acts: Acts = []
   const asked = { contexts: 0 }
   const router = createProbeRouter(auth, acts)
   const createContext = (request: ContextRequest) => {
     asked.contexts += 1
-    return context(request, () => auth.createContext(request))
+    return context(request, () => auth.createContext(request, ip && { ip: ip(request) }))
   }
   const home = mkdtempSync(join(tmpdir(), 'trpc-login-behind-'))
   const mounted: Mounted = { router, createContext, allowMethodOverride: true, ...(responseMeta && { responseMeta }) }
@@ -143,6 +146,20 @@ export async function startBehind(place: Place, { context = (_request, make) => 
     }
   }
 
+  /** The beginning of an answer that has no end, and leaves then. */
+  async function begin(request: RawRequest): Promise<string> {
+    const socket = open()
+    socket.write(writeRequest({ ...request, target: `/trpc/${request.target}` }))
+    let text = ''
+    for await (const chunk of socket.setEncoding('utf8')) {
+      text += String(chunk)
+      // The second of two reasons, or of two events, says what became of it.
+      if (/data: |"reason":/.test(text)) break
+    }
+    socket.destroy()
+    return text
+  }
+
   async function call(request: RawRequest): Promise<RawReply> {
     return (await hold(request)).finish()
   }
@@ -156,6 +173,7 @@ export async function startBehind(place: Place, { context = (_request, make) => 
     port,
     hold,
     call,
+    begin,
     /** A mutation as plain JSON, answered in kind. */
     post: (path: string, body: unknown, headers: Record<string, string> = {}) =>
       call({
