@@ -13,7 +13,7 @@ const SERVER_LAYERS = [
   ],
   ['ports', /^(storage\/storage|providers\/provider)\.ts$/],
   ['options', /^options\.ts$/],
-  ['domain', /^(attempts|attributes|throttle|sessions|users|user-admin|live|identities|oauth|audit)\.ts$/],
+  ['domain', /^(attempts|attributes|throttle|sessions|users|user-admin|live|identities|oauth|audit|refusals)\.ts$/],
   ['edge', /^(caller-ip|context|request-auth|procedures|router)\.ts$|^routers\//],
   ['adapters', /^(storage|providers)\//],
   ['auth', /^auth\.ts$/],

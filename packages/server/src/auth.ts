@@ -10,6 +10,7 @@ import { type AuthOptions, resolveOptions } from './options.ts'
 import { parseOrigin } from './origin.ts'
 import { createPasswords } from './passwords.ts'
 import { createGuards, type Guard } from './procedures.ts'
+import { createRefusals } from './refusals.ts'
 import type { ContextRequest } from './request.ts'
 import { createRequestAuth } from './request-auth.ts'
 import { createRouter } from './router.ts'
@@ -110,7 +111,7 @@ export function createAuth<const TRole extends string = never, TAttributes exten
   const { appUrl = '', failurePath = null } = resolved
   const completeSignIn = createCompleteSignIn({ oauth, sessions, appUrl })
   const live = createLiveSessions({ store: storage.sessions, identities, changes: storage.changes, sessions, now, log })
-  const guards = createGuards(sessions, live)
+  const guards = createGuards({ sessions, live, refusals: createRefusals({ audit, now, log }) })
 
   return {
     router: createRouter({ users, audit, sessions, live, guards, registration, oauth, identities, completeSignIn }),

@@ -3,6 +3,7 @@ import { isObservable, observableToAsyncIterable } from '@trpc/server/observable
 import type { AuthContext, AuthMeta } from './context.ts'
 import { AuthError, formatAuthError } from './errors.ts'
 import type { LiveSessions, Refusal } from './live.ts'
+import type { Refusals } from './refusals.ts'
 import type { Live, Session, Sessions } from './sessions.ts'
 import type { Attributes, SessionRecord, UserRecord } from './storage/storage.ts'
 import { toUser, type User } from './users.ts'
@@ -40,7 +41,9 @@ export interface Guarded {
   records: { user: UserRecord; session: SessionRecord }
 }
 
-export function createGuards(sessions: Sessions, live: LiveSessions) {
+export function createGuards(deps: { sessions: Sessions; live: LiveSessions; refusals: Refusals }) {
+  const { sessions, live, refusals } = deps
+
   /**
    * Checks once the input has come whole, so that no session can end between the check and the act by a body that is held back, and,
    * as far as `throughout` says, for as long as a stream goes on.
@@ -52,7 +55,10 @@ export function createGuards(sessions: Sessions, live: LiveSessions) {
       const { user, session } = await ctx.auth.requireLive(getRawInput)
       const records = { user, session }
       const refusal = refuse(records)
-      if (refusal !== null) throw refusal
+      if (refusal !== null) {
+        refusals.note({ by: { actorId: user.id, address: ctx.auth.address }, path, error: refusal })
+        throw refusal
+      }
       const guarded: Guarded = { user: toUser(user), session: sessions.toSession(session, session.id), records }
       const result = await next({ ctx: guarded })
       if (throughout === null || !result.ok || (type !== 'subscription' && !isAsyncIterable(result.data))) return result

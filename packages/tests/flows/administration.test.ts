@@ -1,9 +1,9 @@
 import { initTRPC } from '@trpc/server'
 import { reasonOf } from '@trpc-login/client/node'
 import { type AuthContext, AuthError, createAuth, formatAuthError, silentLog, sqliteStorage, transformer } from '@trpc-login/server'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { z } from 'zod'
-import { MINUTE, PASSWORD, startServer } from '../support/server.ts'
+import { cookieOf, MINUTE, PASSWORD, startServer } from '../support/server.ts'
 
 const reason = (call: Promise<unknown>) =>
   call.then(
@@ -172,7 +172,7 @@ test('AU-3 AD-6: what administrators and users do is in the audit log, with acto
   const { items } = await api.auth.audit.list.query({ userId: id })
   expect(items.map(({ type, actorId }) => [type, actorId])).toEqual([
     ['user_disabled', root.id],
-    ['session_revoked', id],
+    ['authn_logout', id],
     ['password_reset_started', root.id],
     ['authn_password_change', id],
     ['authz_change', root.id],
@@ -227,4 +227,30 @@ test('attributes of the application’s own are typed, checked on every write, a
   await using app = await startWithAdmin()
   expect(await app.api.auth.users.get.query({ id: app.root.id })).not.toHaveProperty('attributes')
   expect(await reason(app.api.auth.users.update.mutate({ id: app.root.id, attributes: { plan: 'pro' } }))).toBe('invalid_input')
+})
+
+test('AU-3: who is refused leaves a trace, and a flood of refusals a short one', async () => {
+  await using app = await startWithAdmin()
+  const { server } = app
+  const cookie = cookieOf((await server.post('auth.login', { username: 'ada', password: PASSWORD, remember: true })).headers)
+  const { id = '' } = (await server.auth.users.findByUsername('ada')) ?? {}
+  const refuse = async (path: string) => (await server.post(path, { id }, { cookie })).body.error?.data.reason
+  const lines = () => server.lines.filter(({ event }) => event === 'authz_fail').map(({ fields }) => fields)
+  const entries = async () => (await server.auth.audit.list({ type: 'authz_fail', limit: 100 })).items
+  const requestId = expect.stringMatching(/^[0-9a-f-]{36}$/)
+
+  for (let n = 0; n < 50; n += 1) expect(await refuse('auth.users.disable')).toBe('forbidden')
+  expect(lines()).toEqual([{ requestId, userId: id, reason: 'forbidden', path: 'auth.users.disable' }])
+  server.clock.advance(MINUTE)
+  expect(await refuse('auth.users.delete')).toBe('forbidden')
+  expect(lines().at(-1)).toEqual({ requestId, userId: id, reason: 'forbidden', path: 'auth.users.delete', more: 49 })
+  server.clock.advance(15 * MINUTE)
+  expect(await refuse('auth.account.delete')).toBe('reauthentication_required')
+  await vi.waitFor(async () => expect(await entries()).toHaveLength(2))
+  expect(await entries()).toMatchObject([
+    { actorId: id, subjectId: id, address: '127.0.0.1', detail: { reason: 'reauthentication_required', path: 'auth.account.delete' } },
+    { actorId: id, subjectId: id, address: '127.0.0.1', detail: { reason: 'forbidden', path: 'auth.users.disable' } },
+  ])
+  await server.post('auth.logout', {}, { cookie })
+  expect((await server.auth.audit.list({ limit: 1 })).items).toMatchObject([{ type: 'authn_logout', actorId: id, subjectId: id }])
 })
