@@ -6,12 +6,16 @@ import { expect, test } from 'vitest'
 import { cli, temporaryDirectory } from '../support/process.ts'
 import { PASSWORD } from '../support/server.ts'
 
+const ROLES = { TRPC_LOGIN_ROLES: 'editor, reviewer' }
+
 function inFreshDirectory() {
   const cwd = temporaryDirectory()
+  const options = { cwd, env: ROLES, input: `${PASSWORD}\n` }
   return {
-    run: (...args: string[]) => cli(args, { cwd, input: `${PASSWORD}\n` }),
+    cwd,
+    run: (...args: string[]) => cli(args, options),
     async json<T>(...args: string[]): Promise<T> {
-      const { code, stdout, stderr } = await cli([...args, '--json'], { cwd, input: `${PASSWORD}\n` })
+      const { code, stdout, stderr } = await cli([...args, '--json'], options)
       if (code !== 0) throw new Error(stderr)
       return JSON.parse(stdout) as T
     },
@@ -31,8 +35,8 @@ test('the operator’s day: users are listed, shown, given roles, disabled, enab
   const ada = await json<Row>('user', 'add', 'ada', '--password-stdin')
   expect((await json<{ items: Row[] }>('user', 'list')).items.map(({ username }) => username)).toEqual(['ada', 'root'])
   const page = await run('user', 'list', '--limit', '1')
-  expect(page.stdout).toMatch(/^ada .*\nmore with --cursor \S+\n$/)
-  expect((await run('user', 'list', '--cursor', page.stdout.trim().split(' ').at(-1) ?? '')).stdout).toMatch(/^root /)
+  expect(page.stdout).toMatch(/^username +id +email +roles +last sign-in +state\nada .*\nmore with --cursor \S+\n$/)
+  expect((await run('user', 'list', '--cursor', page.stdout.trim().split(' ').at(-1) ?? '')).stdout).toMatch(/\nroot .* admin /)
   expect((await json<{ items: Row[] }>('user', 'list', '--search', 'RO')).items).toHaveLength(1)
   expect(await json<Row>('user', 'show', ada.id)).toMatchObject({ username: 'ada' })
   expect((await json<Row>('user', 'set-roles', 'ADA', 'editor', 'admin')).roles).toEqual(['editor', 'admin'])
@@ -82,6 +86,7 @@ test('what is not there is exit 3, what cannot be is 4, and wrong use is 2, each
     ['user', 'list', '--limit', '0'],
     ['user', 'list', '--cursor', 'x'],
     ['user', 'set-roles', 'root', 'Not A Role'],
+    ['user', 'set-roles', 'root', 'admin', 'edtior'],
     ['audit', 'list', '--limit', '101'],
     ['user', 'show'],
   ]) {
@@ -108,6 +113,18 @@ test('RV-5: a reset link leads where the environment says: its own page, else th
   expect(await linkWith({ ...app, TRPC_LOGIN_RESET_URL_FILE: 'reset-url' })).toBe('https://accounts.example.com/new-password')
   const refused = await cli(['user', 'reset-password', 'ada'], { cwd, env: { TRPC_LOGIN_RESET_URL: 'http://x.example.com/reset' } })
   expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('TRPC_LOGIN_RESET_URL must be an https URL')])
+})
+
+test('a role that nobody looks for is refused, with those that there are, and options do not swallow the username', async () => {
+  const { run, json } = inFreshDirectory()
+  const misspelt = await run('user', 'add', 'ann', '--no-password', '--role', 'edtior')
+  expect([misspelt.code, misspelt.stdout]).toEqual([2, ''])
+  expect(misspelt.stderr).toContain('edtior is no role; known are admin, editor, reviewer, and TRPC_LOGIN_ROLES names')
+  const roles = async (...args: string[]) => (await json<Row>('user', 'add', '--no-password', ...args)).roles
+  expect(await roles('--role', 'admin', 'ann')).toEqual(['admin'])
+  expect(await roles('bob', '--role', 'editor', '--role', 'reviewer')).toEqual(['editor', 'reviewer'])
+  expect(await roles('--role', 'editor,admin', 'eve')).toEqual(['editor', 'admin'])
+  expect((await run('user', 'add', '--role', 'admin', '--no-password')).stderr).toContain("missing required argument 'username'")
 })
 
 test.each(['bash', 'zsh', 'fish'])('%s gets a completion script that names the commands', async (shell) => {

@@ -19,7 +19,7 @@ test.each([
 test.each([
   [['user', 'add', 'a b', '--password-stdin'], PASSWORD, 2, 'Use letters, digits'],
   [['user', 'add', 'ada', '--password-stdin'], 'short', 2, 'Use at least 15 characters'],
-  [['user', 'add', 'ada', '--password-stdin', '--role', 'Admin!'], PASSWORD, 2, 'A role is a lower-case word'],
+  [['user', 'add', 'ada', '--password-stdin', '--role', 'Admin!'], PASSWORD, 2, 'Admin! is no role; known are admin'],
   [['user', 'add', 'ada', '--password-stdin', '--email', 'nonsense'], PASSWORD, 2, 'Not an e-mail address'],
   [['user', 'add', 'ada'], '', 2, 'use --password-stdin'],
   [['user', 'add', 'ada', '--password', PASSWORD], '', 2, 'unknown option'],

@@ -66,13 +66,15 @@ function open(cwd: string) {
   return createAuth({ storage: sqliteStorage({ path: join(cwd, '.trpc-login/login.db') }), log: silentLog })
 }
 
+const ROLES = { TRPC_LOGIN_ROLES: 'editor' }
+
 test('imported users sign in with their old passwords, and have hashes of ours afterwards', async () => {
   const cwd = await makeDatabase()
   const lines = HASHES.map(([, hash], index) => JSON.stringify({ username: `user${index}`, password_hash: hash, roles: ['editor'] }))
   writeFileSync(join(cwd, 'users.ndjson'), lines.join('\n'))
-  const dry = await cli(['user', 'import', 'users.ndjson', '--dry-run', '--json'], { cwd })
+  const dry = await cli(['user', 'import', 'users.ndjson', '--dry-run', '--json'], { cwd, env: ROLES })
   expect(JSON.parse(dry.stdout)).toMatchObject({ added: HASHES.length, dryRun: true })
-  const { stdout } = await cli(['user', 'import', 'users.ndjson', '--json'], { cwd })
+  const { stdout } = await cli(['user', 'import', 'users.ndjson', '--json'], { cwd, env: ROLES })
   expect(JSON.parse(stdout)).toEqual({ added: HASHES.length, existing: 0, rejected: 0, dryRun: false, rejectsFile: null })
   const auth = open(cwd)
   for (const [index, [, hash]] of HASHES.entries()) {
@@ -98,7 +100,7 @@ const FLASK_CSV = [
 test('the users of a Flask application come over with the hashes that its Werkzeug made', async () => {
   const cwd = await makeDatabase()
   writeFileSync(join(cwd, 'flask.csv'), FLASK_CSV)
-  expect((await cli(['user', 'import', 'flask.csv'], { cwd })).stdout).toBe('added 3, already there 0, rejected 0\n')
+  expect((await cli(['user', 'import', 'flask.csv'], { cwd, env: ROLES })).stdout).toBe('added 3, already there 0, rejected 0\n')
   const auth = open(cwd)
   for (const n of [0, 1, 2]) {
     const user = await auth.users.authenticate(`flask${n}@example.com`, PASSWORD, null)
@@ -122,11 +124,11 @@ test('what cannot be taken is listed with line and reason, and the rest is added
     'zoe,,,,true',
   ]
   writeFileSync(join(cwd, 'users.csv'), `${rows.join('\r\n')}\r\n`)
-  const { code, stdout } = await cli(['user', 'import', 'users.csv', '--json'], { cwd })
+  const { code, stdout } = await cli(['user', 'import', 'users.csv', '--json'], { cwd, env: ROLES })
   expect([code, JSON.parse(stdout)]).toMatchObject([0, { added: 2, existing: 1, rejected: 5, rejectsFile: 'users.csv.rejects' }])
   const rejects = readFileSync(join(cwd, 'users.csv.rejects'), 'utf8').trim().split('\n')
   expect(rejects.map((line) => (JSON.parse(line) as { line: number }).line)).toEqual([3, 4, 5, 7, 8])
-  const exported = (await cli(['user', 'export'], { cwd })).stdout
+  const exported = (await cli(['user', 'export'], { cwd, env: ROLES })).stdout
   expect(
     exported
       .trim()
@@ -135,9 +137,9 @@ test('what cannot be taken is listed with line and reason, and the rest is added
   ).toEqual(['zoe', 'ada'])
   expect(exported).not.toContain('password_hash')
   writeFileSync(join(cwd, '.htpasswd'), `# staff\nann:${HASHES.at(-1)?.[1]}\nold:$apr1$MkULKXZy$vFJUWignDhJCXGM1gB01j.\n`)
-  expect((await cli(['user', 'import', '.htpasswd'], { cwd })).stdout).toContain('added 1, already there 0, rejected 1\n')
+  expect((await cli(['user', 'import', '.htpasswd'], { cwd, env: ROLES })).stdout).toContain('added 1, already there 0, rejected 1\n')
   for (const args of [['users.txt'], ['users.csv', '--format', 'xml'], ['missing.csv']]) {
-    expect((await cli(['user', 'import', ...args], { cwd })).code).toBe(2)
+    expect((await cli(['user', 'import', ...args], { cwd, env: ROLES })).code).toBe(2)
   }
 })
 

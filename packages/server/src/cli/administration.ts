@@ -1,11 +1,11 @@
-import { z } from 'zod'
 import type { Auth } from '../auth.ts'
 import { AuthError } from '../errors.ts'
-import { roleSchema } from '../routers/users.ts'
 import type { UserRecord } from '../storage/storage.ts'
 import { toUserRow, type UserRow } from '../users.ts'
+import { loadConfig } from './config.ts'
 import { withAuth } from './open.ts'
-import { print, say, UsageError } from './output.ts'
+import { print, say, UsageError, visible } from './output.ts'
+import { requireKnownRoles } from './roles.ts'
 
 interface Json {
   json?: boolean
@@ -21,9 +21,9 @@ const LEVELS = '▁▂▃▄▅▆▇█'
 const DAYS = 30
 
 export async function listUsers(options: Page & { search?: string }): Promise<void> {
-  await withAuth(async ({ users }) => {
+  await withAuth(loadConfig(), async ({ users }) => {
     const page = await users.list({ ...pageOf(options), search: options.search })
-    print(page, options, () => [...table(page.items.map(columnsOf)), ...more(page.nextCursor)])
+    print(page, options, () => [...table([USER_HEAD, ...page.items.map(columnsOf)]), ...more(page.nextCursor)])
   })
 }
 
@@ -32,9 +32,8 @@ export async function showUser(name: string, options: Json): Promise<void> {
 }
 
 export async function setRoles(name: string, roles: string[], options: Json): Promise<void> {
-  const result = z.array(roleSchema).safeParse(roles)
-  if (!result.success) throw new UsageError(z.prettifyError(result.error))
-  await withUser(name, async ({ users }, { id }) => printUser(await users.update(id, { roles: result.data }), options))
+  requireKnownRoles(loadConfig(), roles)
+  await withUser(name, async ({ users }, { id }) => printUser(await users.update(id, { roles }), options))
 }
 
 export async function disableUser(name: string, options: Json): Promise<void> {
@@ -80,7 +79,7 @@ export async function revokeSessions(
   options: Json & { all?: boolean },
 ): Promise<void> {
   if ((name === undefined) !== (options.all === true)) throw new UsageError('name a user, or pass --all for the sessions of everyone')
-  await withAuth(async (auth) => {
+  await withAuth(loadConfig(), async (auth) => {
     const user = name === undefined ? null : await find(auth, name)
     if (user !== null && session !== undefined) await auth.sessions.revoke(user.id, session)
     const revoked = session === undefined ? await auth.sessions.revokeAll(user?.id ?? null) : 1
@@ -89,7 +88,7 @@ export async function revokeSessions(
 }
 
 export async function listAudit(options: Page & { user?: string; type?: string }): Promise<void> {
-  await withAuth(async (auth) => {
+  await withAuth(loadConfig(), async (auth) => {
     const userId = options.user === undefined ? undefined : (await find(auth, options.user)).id
     const page = await auth.audit.list({ ...pageOf(options), userId, type: options.type })
     const signIns = await auth.audit.perDay('authn_login_success', DAYS)
@@ -112,7 +111,7 @@ export async function listAudit(options: Page & { user?: string; type?: string }
 }
 
 function withUser(name: string, act: (auth: Auth, user: UserRecord) => Promise<void>): Promise<void> {
-  return withAuth(async (auth) => act(auth, await find(auth, name)))
+  return withAuth(loadConfig(), async (auth) => act(auth, await find(auth, name)))
 }
 
 /** @throws `not_found`, naming what was looked for */
@@ -145,14 +144,17 @@ function shown(value: UserRow[keyof UserRow]): string {
   return typeof value === 'object' ? JSON.stringify(value) : String(value)
 }
 
+const USER_HEAD = ['username', 'id', 'email', 'roles', 'last sign-in', 'state']
+
 function columnsOf(user: UserRow): string[] {
   const state = user.disabledAt === null ? '' : 'disabled'
   return [user.username, user.id, user.email ?? '-', user.roles.join(',') || '-', user.lastLoginAt?.toISOString() ?? '-', state]
 }
 
 function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
-  return rows.map((row) =>
+  const shown = rows.map((row) => row.map(visible))
+  const widths = (shown[0] ?? []).map((_, column) => Math.max(...shown.map((row) => (row[column] ?? '').length)))
+  return shown.map((row) =>
     row
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')

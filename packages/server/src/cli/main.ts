@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { AuthError } from '../errors.ts'
 import {
@@ -17,10 +18,11 @@ import { backupDatabase } from './backup.ts'
 import { printCompletion } from './completion.ts'
 import { doctor } from './doctor.ts'
 import { migrate } from './migrate.ts'
-import { EXIT, UsageError } from './output.ts'
+import { EXIT, say, UsageError } from './output.ts'
 import { serve } from './serve.ts'
 import { addUser } from './user-add.ts'
-import { exportUsers, importUsers } from './user-import.ts'
+import { exportUsers } from './user-export.ts'
+import { importUsers } from './user-import.ts'
 import { ConfigError, describeVariables } from './variables.ts'
 
 const EXIT_OF_REASON: Readonly<Partial<Record<AuthError['reason'], number>>> = {
@@ -32,7 +34,10 @@ const EXIT_OF_REASON: Readonly<Partial<Record<AuthError['reason'], number>>> = {
 
 const program = new Command('trpc-login')
   .description('Session sign-in for tRPC: the server and its administration.')
+  .version(version(), '--version', 'print the version')
   .exitOverride()
+  // It repeats what was typed, and programs type what others wrote.
+  .configureOutput({ writeErr: sayLines })
   .showHelpAfterError()
   .addHelpText(
     'after',
@@ -64,7 +69,7 @@ user
   .option('--name <name>', 'full name')
   .option('--email <address>', 'e-mail address')
   .option('--email-verified', 'the address was proved by other means')
-  .option('--role <role...>', 'roles, such as admin')
+  .option('--role <role>', 'a role, such as admin; may be given again', addRoles)
   .option('--password-stdin', 'read the password from standard input')
   .option('--no-password', 'no password: the user signs in by other means')
   .option(...JSON_OPTION)
@@ -111,6 +116,7 @@ user
   .command('import <file>')
   .description('add the users of a CSV, NDJSON or htpasswd file, with the password hashes of Flask, Django and others')
   .option('--format <format>', 'csv, ndjson or htpasswd; by default what the name ends in')
+  .option('--rejects <file>', 'where what cannot be taken is listed; by default FILE.rejects')
   .option('--dry-run', 'only say what would be added')
   .option(...JSON_OPTION)
   .action(importUsers)
@@ -148,18 +154,49 @@ program
   .description('print a completion script: bash, zsh or fish')
   .action((shell: string) => printCompletion(program, shell))
 
+let isServing = false
+program.hook('preAction', (_program, command) => {
+  isServing = command.name() === 'serve'
+})
+// Whoever reads the results may leave, and a disk may be full. A server goes on without being heard.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (isServing) return
+  say(`trpc-login: standard output cannot be written: ${error.code ?? error.message}`)
+  process.exit(EXIT.failure)
+})
+// Nothing can be said about it.
+process.stderr.on('error', () => {})
+
 try {
   await program.parseAsync()
 } catch (error) {
   process.exitCode = report(error)
 }
 
+function version(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  return version
+}
+
+function addRoles(value: string, before: readonly string[] = []): string[] {
+  return [...before, ...value.split(',')]
+}
+
 function report(error: unknown): number {
   // Commander has printed its own message already; help and version end the same way.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
-  process.stderr.write(`trpc-login: ${error instanceof Error ? error.message : String(error)}\n`)
-  if (error instanceof ConfigError || error instanceof UsageError) return EXIT.usage
+  const text = `trpc-login: ${error instanceof Error ? error.message : String(error)}`
+  if (error instanceof ConfigError || error instanceof UsageError) {
+    // One line for each field or setting that is wrong.
+    sayLines(text)
+    return EXIT.usage
+  }
+  say(text)
   if (!(error instanceof AuthError)) return EXIT.failure
-  if (error.reason === 'unavailable' && error.cause !== undefined) process.stderr.write(`  ${error.cause.message}\n`)
+  if (error.reason === 'unavailable' && error.cause !== undefined) say(`  ${error.cause.message}`)
   return EXIT_OF_REASON[error.reason] ?? EXIT.failure
+}
+
+function sayLines(text: string): void {
+  for (const line of text.replace(/\n$/, '').split('\n')) say(line)
 }

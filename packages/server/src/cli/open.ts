@@ -1,14 +1,13 @@
 import { type Auth, createAuth } from '../auth.ts'
 import { silentLog } from '../log.ts'
-import { type Config, loadConfig } from './config.ts'
+import type { Config } from './config.ts'
 import { say } from './output.ts'
 
 /**
  * Runs a command on the configured database, with everything that is configured for the server too. Use `create` where the command
  * may make the database. @throws `not_found` where it is missing and may not be made
  */
-export async function withAuth(act: (auth: Auth) => Promise<void>, { create = false } = {}): Promise<void> {
-  const config = loadConfig()
+export async function withAuth(config: Config, act: (auth: Auth) => Promise<void>, { create = false } = {}): Promise<void> {
   const storage = config.openStorage({ create })
   sayDatabase(config)
   const auth = createAuth({ storage, ...config.auth, log: silentLog })

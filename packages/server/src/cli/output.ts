@@ -9,20 +9,30 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
+// What moves a cursor, colours, hides or turns text, or ends a line somewhere: none of it is left to act on a terminal.
+const ACTS_ON_TERMINALS = /[\p{C}\p{Zl}\p{Zp}]/gu
+
+/** Text that others wrote, as it can be shown. */
+export function visible(text: string): string {
+  return text.replace(ACTS_ON_TERMINALS, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`)
+}
+
+/** JSON in one line that can be shown as it is; it reads back as the same value. */
+export function toJson(value: unknown): string {
+  return JSON.stringify(value).replace(ACTS_ON_TERMINALS, (character) =>
+    Array.from({ length: character.length }, (_, index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`).join(''),
+  )
+}
+
 /** A result goes to standard output: as JSON, or as lines for people. */
 export function print(value: unknown, options: { json?: boolean }, lines: () => readonly string[]): void {
-  process.stdout.write(
-    options.json === true
-      ? `${JSON.stringify(value)}\n`
-      : lines()
-          .map((line) => `${line}\n`)
-          .join(''),
-  )
+  const shown = options.json === true ? [toJson(value)] : lines().map(visible)
+  process.stdout.write(shown.map((line) => `${line}\n`).join(''))
 }
 
 /** What is not a result goes to standard error. */
 export function say(line: string): void {
-  process.stderr.write(`${line}\n`)
+  process.stderr.write(`${visible(line)}\n`)
 }
 
 /** The password from standard input, without the line's end that `echo` leaves. */

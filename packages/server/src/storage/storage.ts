@@ -67,8 +67,8 @@ export interface UserChange {
 export interface UserStore {
   /** `false` when the username, or the verified address, is taken. */
   create(user: UserRecord, entry?: AuditRecord): Promise<boolean>
-  /** Many at once, in one transaction; answers the ids of those that were not taken. */
-  createMany(users: readonly UserRecord[], entry?: AuditRecord): Promise<ReadonlySet<string>>
+  /** Many at once, in one transaction; returns by id what became of each. */
+  createMany(users: readonly UserRecord[], entry?: AuditRecord): Promise<ReadonlyMap<string, 'created' | 'username_taken' | 'email_taken'>>
   findById(id: string): Promise<UserRecord | null>
   findByUsernameKey(key: string): Promise<UserRecord | null>
   findByVerifiedEmail(email: string): Promise<UserRecord | null>

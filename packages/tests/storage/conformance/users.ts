@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import { entry, hash, LIMITS, type Open, RACERS, session, type User, user, winners } from './records.ts'
 
+const proved = (id: string, usernameKey: string, email: string) => user({ id, usernameKey, email, emailVerifiedAt: 1 })
+
 export function userTests(open: Open): void {
   test('a user comes back as stored, by id, by name and by verified address', async () => {
     await using storage = await open()
@@ -30,12 +32,38 @@ export function userTests(open: Open): void {
     await using storage = await open()
     await storage.users.create(user({ id: 'u0', usernameKey: 'n7' }), entry('a0'))
     const many = Array.from({ length: 250 }, (_, index) => user({ id: `m${index}`, usernameKey: `n${index === 201 ? 3 : index}` }))
-    const created = await storage.users.createMany(many, entry('a1'))
-    expect([created.size, created.has('m7'), created.has('m201'), created.has('m249')]).toEqual([248, false, false, true])
-    expect(await storage.users.createMany(many, entry('a2'))).toEqual(new Set())
-    expect(await storage.users.createMany([], entry('a3'))).toEqual(new Set())
+    const outcomes = await storage.users.createMany(many, entry('a1'))
+    const expected = new Map(many.map(({ id }) => [id, id === 'm7' || id === 'm201' ? 'username_taken' : 'created']))
+    expect(outcomes).toEqual(expected)
+    expect(new Set((await storage.users.createMany(many, entry('a2'))).values())).toEqual(new Set(['username_taken']))
+    expect(await storage.users.createMany([], entry('a3'))).toEqual(new Map())
     expect(await storage.users.findByUsernameKey('n249')).toEqual(many[249])
     expect((await storage.audit.list({ userId: null, type: null, limit: 9, before: null })).map(({ id }) => id)).toEqual(['a1', 'a0'])
+  })
+
+  test('of many users that are made at once each one left out is told apart: its username was taken, or its proved email', async () => {
+    await using storage = await open()
+    await storage.users.create(proved('u0', 'ada', 'ada@example.com'))
+    const filler = Array.from({ length: 150 }, (_, index) => user({ id: `m${index}`, usernameKey: `n${index}` }))
+    const outcomes = await storage.users.createMany([
+      proved('m-email', 'eve', 'ada@example.com'),
+      proved('m-both', 'ada', 'ada@example.com'),
+      user({ id: 'm-claim', usernameKey: 'bob', email: 'ada@example.com' }),
+      proved('m-first', 'one', 'same@example.com'),
+      ...filler,
+      proved('m-second', 'two', 'same@example.com'),
+      proved('m-name', 'n3', 'other@example.com'),
+    ])
+    const named = [...outcomes].filter(([id]) => id.includes('-'))
+    expect(named).toEqual([
+      ['m-email', 'email_taken'],
+      ['m-both', 'username_taken'],
+      ['m-claim', 'created'],
+      ['m-first', 'created'],
+      ['m-second', 'email_taken'],
+      ['m-name', 'username_taken'],
+    ])
+    expect(outcomes.size).toBe(156)
   })
 
   test('of 20 password changes from one epoch at once, one holds', async () => {

@@ -2,7 +2,7 @@ import { sql, type Transaction } from 'kysely'
 import { IS_ADMIN, type Schema, type UserRow } from '../schema.ts'
 import type { UserRecord, UserStore } from '../storage.ts'
 import { note } from './audit.ts'
-import type { SqlEngine } from './engine.ts'
+import { inParts, type SqlEngine } from './engine.ts'
 import { fromUser, toUser, toUserOrNull } from './rows.ts'
 import { endSessions, liveSession } from './sessions.ts'
 
@@ -37,7 +37,9 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
             for (const { id } of made) created.add(id)
           }
           if (created.size > 0) await note(trx, entry)
-          return created
+          const refused = users.filter(({ id }) => !created.has(id))
+          const forEmail = await findRefusedForEmail(trx, refused)
+          return new Map(users.map(({ id }) => [id, created.has(id) ? 'created' : forEmail.has(id) ? 'email_taken' : 'username_taken']))
         },
         { lockFirst: true },
       ),
@@ -203,6 +205,17 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         return rows.map(toUser)
       }),
   }
+}
+
+/** Of users that could not be made the ids of those whose username is free, so that it was their address. */
+async function findRefusedForEmail(trx: Transaction<Schema>, refused: readonly UserRecord[]): Promise<ReadonlySet<string>> {
+  const suspects = refused.filter(({ email, emailVerifiedAt }) => email !== null && emailVerifiedAt !== null)
+  const taken = new Set<string>()
+  for (const keys of inParts(suspects.map(({ usernameKey }) => usernameKey))) {
+    const rows = await trx.selectFrom('users').select('username_key').where('username_key', 'in', keys).execute()
+    for (const { username_key: key } of rows) taken.add(key)
+  }
+  return new Set(suspects.filter(({ usernameKey }) => !taken.has(usernameKey)).map(({ id }) => id))
 }
 
 /** `false` when the username, or the verified address, is taken. */
