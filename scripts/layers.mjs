@@ -9,7 +9,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const SERVER_LAYERS = [
   [
     'pure',
-    /^(address|common-passwords|cookies|cursors|endable|errors|foreign-hashes|identifiers|issues|log|origin|password-rules|passwords|purge|request|request-scope|response|return-to|standard-schema|tokens|transformer|turns|work-queue)\.ts$/,
+    /^(address|common-passwords|cookies|cursors|endable|errors|foreign-hashes|identifiers|issues|log|origin|password-rules|passwords|purge|request|request-scope|require-node|response|return-to|standard-schema|supported-node|tokens|transformer|turns|work-queue)\.ts$/,
   ],
   ['ports', /^(storage\/storage|providers\/provider)\.ts$/],
   ['options', /^options\.ts$/],
@@ -21,7 +21,7 @@ const SERVER_LAYERS = [
   ['surface', /^(index|testing)\.ts$|^cli\//],
 ]
 const CLIENT_LAYERS = [
-  ['pure', /^(errors|cookie-jar)\.ts$/],
+  ['pure', /^(errors|cookie-jar|require-node)\.ts$/],
   ['parts', /^(cookie-fetch|session|subscription-link|session-link|file-store|loopback|platform(-.*)?)\.ts$/],
   ['client', /^client\.ts$/],
   ['surface', /^(index|node)\.ts$/],

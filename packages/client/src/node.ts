@@ -1,3 +1,4 @@
+import './require-node.ts'
 import type { AnyRouter } from '@trpc/server'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { type Client, type ClientOptions, createClient as createPlainClient } from './client.ts'

@@ -1,3 +1,4 @@
+import './require-node.ts'
 import { EventSource } from 'eventsource'
 import { createCookieJar } from './cookie-jar.ts'
 import { goToProvider } from './loopback.ts'

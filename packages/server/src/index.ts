@@ -1,3 +1,5 @@
+import './require-node.ts'
+
 export type { Act, AuditEntry } from './audit.ts'
 export { type Auth, type AuthAudit, type AuthOAuth, type AuthSessions, createAuth } from './auth.ts'
 export type { AuthContext, AuthMeta, RequestAuth, SignedIn } from './context.ts'

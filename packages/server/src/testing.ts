@@ -1,3 +1,4 @@
+import './require-node.ts'
 import { type Auth, createAuth } from './auth.ts'
 import type { AuthContext, RequestAuth } from './context.ts'
 import { SESSION_COOKIE } from './cookies.ts'

@@ -107,7 +107,8 @@ test('RL-5: IPv4 callers of an IPv6 socket are counted apart, each by its own ad
   const held = [open('127.0.0.1'), open('127.0.0.1')]
   await Promise.all(held.map((socket) => new Promise((resolve) => socket.once('connect', resolve))))
   await closingOf(open('127.0.0.1'))
-  const other = connectTls({ host: '127.0.0.1', port, localAddress: '127.0.0.2', ca: server.ca }, () =>
+  const socket = connectTcp({ host: '127.0.0.1', port, localAddress: '127.0.0.2' })
+  const other = connectTls({ socket, host: '127.0.0.1', ca: server.ca }, () =>
     other.write('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'),
   )
   let answer = ''

@@ -1,10 +1,16 @@
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { installTarballs } from '../support/installed.ts'
-import { ROOT, run } from '../support/process.ts'
+import { ROOT, run, temporaryDirectory } from '../support/process.ts'
 
 const HERE = join(ROOT, 'packages/tests')
+/** The oldest that the client supports, and too old for the server. */
+const NODE_22 = join(HERE, 'node_modules/node-22/bin/node')
+/** The machine's own, which may be older still: npm runs on it, and finds a newer one for us. */
+const MACHINE_NODE = process.env['npm_node_execpath'] ?? process.execPath
+const COMMAND = 'node_modules/@trpc-login/server/dist/cli/main.js'
 let installed: ReturnType<typeof installTarballs>
 let app = ''
 
@@ -41,9 +47,16 @@ test('an application that was there before adds sign-in with at most ten lines, 
       .slice(1)
       .filter((line) => /(\/\/|\/\*) auth\b/.test(line)).length,
   ).toBeLessThanOrEqual(10)
-  const server = run(process.execPath, ['existing-app.ts'], { cwd: app })
+})
+
+test.runIf(existsSync(NODE_22)).each([
+  ['this Node', process.execPath],
+  ['Node 22.19, the oldest that it supports', NODE_22],
+])('the client calls that application from %s', async (_name, node) => {
+  const server = run(process.execPath, [join(app, 'existing-app.ts')], { cwd: temporaryDirectory() })
   const url = (await server.seen('/rpc')).trim()
-  const { stdout, stderr, code } = await run(process.execPath, ['existing-client.ts', url], { cwd: app }).ended
+  const client = run(node, ['--disable-warning=ExperimentalWarning', 'existing-client.ts', url], { cwd: app })
+  const { stdout, stderr, code } = await client.ended
   expect([stderr, code]).toEqual(['', 0])
   expect(JSON.parse(stdout)).toEqual({
     version: '1970-01-01T00:00:00.000Z',
@@ -59,16 +72,40 @@ test('an application that was there before adds sign-in with at most ten lines, 
 })
 
 test('the command of the tarball runs on plain Node', async () => {
-  const command = 'node_modules/@trpc-login/server/dist/cli/main.js'
-  const migrated = await run(process.execPath, [command, 'migrate', '--json'], { cwd: app }).ended
-  expect([migrated.stderr, migrated.code]).toEqual(['', 0])
-  expect((await run(process.execPath, [command, '--help'], { cwd: app }).ended).stdout).toContain('TRPC_LOGIN_PORT')
+  const migrated = await run(process.execPath, [COMMAND, 'migrate', '--json'], { cwd: app }).ended
+  expect([migrated.stderr, migrated.code]).toEqual([`database: ${join(app, '.trpc-login/login.db')}\n`, 0])
+  expect((await run(process.execPath, [COMMAND, '--help'], { cwd: app }).ended).stdout).toContain('TRPC_LOGIN_PORT')
 })
 
+const serverFails = (version: string) => `@trpc-login/server needs Node 24.15 or newer; this is ${version}`
+const clientFails = (version: string) => `@trpc-login/client needs Node 22.19 or newer; this is ${version}`
+
+const SERVER = ['server', 'server/testing', 'server/providers', 'server/config'] as const
+
+test.runIf(existsSync(NODE_22)).each([
+  ['Node 22.19', 'the server', NODE_22, [24, 15], serverFails, SERVER],
+  ['the Node of the machine', 'the server', MACHINE_NODE, [24, 15], serverFails, SERVER],
+  ['the Node of the machine', 'the client', MACHINE_NODE, [22, 19], clientFails, ['client', 'client/node']],
+] as const)('on %s %s says in one sentence when that is too old', async (_name, _package, node, floor, fails, entries) => {
+  const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim().slice(1)
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const isTooOld = major < floor[0] || (major === floor[0] && minor < floor[1])
+  for (const entry of entries) {
+    const args = ['--no-warnings', '--input-type=module', '-e', `await import('@trpc-login/${entry}')`]
+    const { code, stderr } = await run(node, args, { cwd: app }).ended
+    expect([code, stderr.includes(fails(version))], entry).toEqual(isTooOld ? [1, true] : [0, false])
+    // Nothing of the machinery is shown, but the line that Node quotes.
+    expect(stderr, entry).not.toMatch(/^ {4}at |No such built-in|Cannot read/m)
+  }
+  if (fails === clientFails) return
+  const { code, stderr } = await run(node, ['--no-warnings', COMMAND, '--help'], { cwd: app }).ended
+  expect([code, stderr]).toEqual(isTooOld ? [1, `trpc-login: ${fails(version)}\n`] : [0, ''])
+})
+
+const migrate = () =>
+  run(process.execPath, [COMMAND, 'migrate'], { cwd: app, env: { TRPC_LOGIN_DATABASE_URL: 'postgres://ada@127.0.0.1:1/login' } }).ended
+
 test('PostgreSQL wants its driver installed, and says how', async () => {
-  const command = 'node_modules/@trpc-login/server/dist/cli/main.js'
-  const migrate = () =>
-    run(process.execPath, [command, 'migrate'], { cwd: app, env: { TRPC_LOGIN_DATABASE_URL: 'postgres://ada@127.0.0.1:1/login' } }).ended
   expect(await migrate()).toMatchObject({ code: 1, stderr: 'trpc-login: PostgreSQL needs the package pg; run: npm install pg\n' })
   installed.link('pg', join(ROOT, 'packages/server/node_modules/pg'))
   expect((await migrate()).stderr).toContain('ECONNREFUSED')

@@ -1,3 +1,4 @@
+import '../require-node.ts'
 import { dirname, join, resolve } from 'node:path'
 import type { TlsOptions } from '../http/tls.ts'
 import { parseOrigin } from '../origin.ts'

@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import './require-node.ts'
+
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { AuthError } from '../errors.ts'

@@ -1,3 +1,5 @@
+import '../require-node.ts'
+
 export { type AppleOptions, apple } from './apple.ts'
 export type { Credentials, Registration } from './client.ts'
 export { github } from './github.ts'

@@ -1,6 +1,6 @@
 import { closeSync, existsSync, fsyncSync, linkSync, openSync, rmSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { backup, DatabaseSync } from 'node:sqlite'
+import { sqlite } from './driver.ts'
 
 // All pages in one step: copied in several, it would begin anew whenever another process writes.
 const ALL_PAGES = 2 ** 31 - 1
@@ -16,9 +16,9 @@ export async function backUp(database: string, file: string): Promise<number> {
   try {
     // Made by us first: SQLite would create it with the process's own mask.
     closeSync(openSync(partial, 'wx', 0o600))
-    const source = new DatabaseSync(database, { readOnly: true, timeout: 5000 })
+    const source = new sqlite.DatabaseSync(database, { readOnly: true, timeout: 5000 })
     try {
-      await backup(source, partial, { rate: ALL_PAGES })
+      await sqlite.backup(source, partial, { rate: ALL_PAGES })
     } finally {
       source.close()
     }
@@ -39,7 +39,7 @@ export async function backUp(database: string, file: string): Promise<number> {
 
 /** What SQLite's own check says first, or `null`. */
 export function findDamage(path: string): string | null {
-  const db = new DatabaseSync(path, { readOnly: true, timeout: 5000 })
+  const db = new sqlite.DatabaseSync(path, { readOnly: true, timeout: 5000 })
   try {
     const { quick_check: answer } = db.prepare('pragma quick_check(1)').get() as { quick_check: string }
     return answer === 'ok' ? null : answer

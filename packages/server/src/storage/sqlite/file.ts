@@ -1,6 +1,7 @@
 import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
+import { sqlite } from './driver.ts'
 
 export const MEMORY = ':memory:'
 
@@ -15,7 +16,7 @@ const SQLITE_FLOOR = [3, 51, 3] as const
 
 /** A connection to a file that was made fit, or to memory. */
 export function open(path: string): DatabaseSync {
-  const db = new DatabaseSync(path, { timeout: START_WAIT_MS, enableForeignKeyConstraints: true })
+  const db = new sqlite.DatabaseSync(path, { timeout: START_WAIT_MS, enableForeignKeyConstraints: true })
   try {
     waitWhileLocked(() => db.exec('pragma journal_mode = wal'))
     db.exec('pragma synchronous = full; pragma trusted_schema = off')
