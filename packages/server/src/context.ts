@@ -22,8 +22,8 @@ export interface Begun {
 }
 
 /**
- * The session of one HTTP request, and the only place that writes its cookie. Whoever asks is told what the store says now: calls
- * that ask in the same turn share one look-up, and none believes an answer that was there before it asked.
+ * The session of one HTTP request, and the only place that writes its cookie. Whoever asks is told what the store says now: those who
+ * ask at the same time share one look-up, and nobody believes an answer that was there before.
  */
 export interface RequestAuth {
   /** The same as in errors, logs and the `x-request-id` header. */

@@ -4,9 +4,11 @@ import type { AuthContext, AuthMeta } from './context.ts'
 import { AuthError, formatAuthError } from './errors.ts'
 import type { LiveSessions, Refusal } from './live.ts'
 import type { Refusals } from './refusals.ts'
-import type { Live, Session, Sessions } from './sessions.ts'
+import type { Session, Sessions } from './sessions.ts'
 import type { Attributes, SessionRecord, UserRecord } from './storage/storage.ts'
 import { toUser, type User } from './users.ts'
+
+const JUST_MS = 1
 
 /** Our own tRPC instance; an application's transformer and formatter take over where our router is mounted. */
 export const t = initTRPC.context<AuthContext>().meta<AuthMeta>().create({ errorFormatter: formatAuthError })
@@ -34,11 +36,20 @@ export const open = t.procedure.use(({ ctx, meta, path, next }) => {
   return next()
 })
 
+/** What a guard asks of who calls. */
+export interface Demand {
+  readonly role: string | null
+  /** How long ago a secret may have been proved. */
+  readonly maxAgeMs: number | null
+}
+
 /** What our own procedures know beside what applications see. */
 export interface Guarded {
   user: User
   session: Session
   records: { user: UserRecord; session: SessionRecord }
+  demand: Demand
+  askedAt: number
 }
 
 export function createGuards(deps: { sessions: Sessions; live: LiveSessions; refusals: Refusals }) {
@@ -46,42 +57,51 @@ export function createGuards(deps: { sessions: Sessions; live: LiveSessions; ref
 
   /**
    * Checks once the input has come whole, so that no session can end between the check and the act by a body that is held back, and,
-   * as far as `throughout` says, for as long as a stream goes on.
+   * but for how long ago a secret was proved, for as long as a stream goes on.
    */
-  const guard = (refuse: Refusal, throughout: Refusal | null) =>
+  const guard = (demand: Demand, { watches = true } = {}) =>
     t.procedure.use(async ({ ctx, meta, path, next, type, signal, getRawInput }) => {
       if (meta?.alone === true) ctx.auth.requireHttp(path)
       ctx.auth.forbidCaching()
-      const { user, session } = await ctx.auth.requireLive(getRawInput)
+      const { user, session } = justAsked(ctx) ?? (await ctx.auth.requireLive(getRawInput))
       const records = { user, session }
-      const refusal = refuse(records)
+      const refusal = lacksRole(demand, user) ?? (isStale(demand, session) ? new AuthError('reauthentication_required') : null)
       if (refusal !== null) {
         refusals.note({ by: { actorId: user.id, address: ctx.auth.address }, path, error: refusal })
         throw refusal
       }
-      const guarded: Guarded = { user: toUser(user), session: sessions.toSession(session, session.id), records }
+      const askedAt = performance.now()
+      const guarded: Guarded = { user: toUser(user), session: sessions.toSession(session, session.id), records, demand, askedAt }
       const result = await next({ ctx: guarded })
-      if (throughout === null || !result.ok || (type !== 'subscription' && !isAsyncIterable(result.data))) return result
+      if (!watches || !result.ok || (type !== 'subscription' && !isAsyncIterable(result.data))) return result
       const source = isObservable(result.data) ? observableToAsyncIterable(result.data, signal ?? NEVER) : result.data
-      return { ...result, data: live.whileLive(source as AsyncIterable<unknown>, records, { refuse: throughout, signal }) }
+      const refuse: Refusal = (now) => lacksRole(demand, now.user)
+      return { ...result, data: live.whileLive(source as AsyncIterable<unknown>, records, { refuse, signal }) }
     })
-  const isStale = ({ session }: Live, maxAgeMs?: number) =>
-    sessions.isFresh(session, maxAgeMs) ? null : new AuthError('reauthentication_required')
 
+  function isStale({ maxAgeMs }: Demand, session: SessionRecord): boolean {
+    return maxAgeMs !== null && !sessions.isFresh(session, maxAgeMs)
+  }
+
+  const anyone: Demand = { role: null, maxAgeMs: null }
   return {
-    requireUser: guard(anyone, anyone),
-    requireFresh: (maxAgeMs?: number) => guard((live) => isStale(live, maxAgeMs), anyone),
-    requireRole: (role: string) => guard(lacksRole(role), lacksRole(role)),
-    requireFreshRole: (role: string) => guard((live) => lacksRole(role)(live) ?? isStale(live), lacksRole(role)),
+    requireUser: guard(anyone),
+    requireFresh: (maxAgeMs = sessions.freshMs) => guard({ role: null, maxAgeMs }),
+    requireRole: (role: string) => guard({ role, maxAgeMs: null }),
+    requireFreshRole: (role: string) => guard({ role, maxAgeMs: sessions.freshMs }),
     /** For a stream that tells of its session's end itself. */
-    requireUserAtStart: guard(anyone, null),
+    requireUserAtStart: guard(anyone, { watches: false }),
   }
 }
 
-const anyone: Refusal = () => null
+/** The answer of a guard that stands right before this one, with nothing in between that could have waited. */
+function justAsked(ctx: AuthContext & Partial<Guarded>): Guarded['records'] | null {
+  const { records, askedAt = 0 } = ctx
+  return records !== undefined && performance.now() - askedAt < JUST_MS ? records : null
+}
 
-function lacksRole(role: string): Refusal {
-  return ({ user }) => (user.roles.includes(role) ? null : new AuthError('forbidden'))
+function lacksRole({ role }: Demand, user: UserRecord): AuthError | null {
+  return role === null || user.roles.includes(role) ? null : new AuthError('forbidden')
 }
 
 /** What a query may answer with too, where its caller takes a stream. */

@@ -26,6 +26,7 @@ export function createRequestAuth(
   const scope =
     request.info === undefined || isSocket(request) ? scopeOf(request.req) : enterRequestScope(request.req, header(request, 'accept'))
   const isVetted = scope?.vetted ?? false
+  const isRead = SAFE_METHODS.has(request.req.method ?? 'GET')
   let token = cameWith
   let asking: Promise<Resolution> | undefined
   let acting: Promise<unknown> = Promise.resolve()
@@ -34,20 +35,18 @@ export function createRequestAuth(
   // One socket is for all that comes over it, so its one handshake is judged.
   if (isSocket(request)) requireOwnOrigin()
 
-  async function resolve(): Promise<Resolution> {
-    if (token === null) return UNKNOWN
+  function resolve(): Promise<Resolution> {
+    if (token === null) return Promise.resolve(UNKNOWN)
     asking ??= ask(token)
     return asking
   }
 
+  /** Shared by those who ask while it is under way, and believed by nobody later: what waits for a body asks when it has come. */
   async function ask(value: string): Promise<Resolution> {
     try {
       return await lookUp(value)
     } finally {
-      // Believed for as long as nobody waits for anything else: a session may end while the rest of a body is on its way.
-      process.nextTick(() => {
-        asking = undefined
-      })
+      asking = undefined
     }
   }
 
@@ -61,8 +60,7 @@ export function createRequestAuth(
 
   /** Where another adapter took the request, nobody has looked yet at where it comes from; a page elsewhere must not act here. */
   function requireOwnOrigin(): void {
-    const isSafe = SAFE_METHODS.has(request.req.method ?? 'GET') && !isSocket(request) && !isStreamed(request)
-    if (isVetted || isSafe) return
+    if (isVetted || (isRead && !isSocket(request) && !isStreamed(request))) return
     const [origin, host, fetchSite] = [header(request, 'origin'), header(request, 'host'), header(request, 'sec-fetch-site')]
     // A browser's own word about a page of this very origin, also where a proxy has changed the host.
     if (fetchSite !== 'same-origin' && !isAllowedOrigin({ origin, host, fetchSite }, allowedOrigins)) throw new AuthError('origin_refused')
@@ -127,7 +125,7 @@ export function createRequestAuth(
     },
     async requireLive(input) {
       // What is wrong with the input is for the procedure to say, and for nobody who is not signed in.
-      if (token !== null && input !== undefined) await input().catch(() => {})
+      if (!isRead && token !== null && input !== undefined) await input().catch(() => {})
       const found = await resolve()
       if (found.state === 'live') return found
       throw new AuthError(found.state === 'ended' ? 'session_ended' : 'not_signed_in')

@@ -196,6 +196,7 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     /** Removes sessions a day past their end; answers how many. */
     purge: () => purge.now(now()),
     isFresh,
+    freshMs: options.freshMs,
     toSession,
     /** Ends one session of a user. @throws `not_found` when the user has no such session */
     async revoke(userId: string, id: string, by: Act = SYSTEM): Promise<void> {

@@ -65,6 +65,21 @@ export function createAppRouter(auth: Auth) {
     guarded: t.procedure.concat(auth.requireUser).query(({ ctx }) => ctx.user.username),
     fresh: t.procedure.concat(auth.requireFresh()).query(({ ctx }) => ctx.user.username),
     admin: t.procedure.concat(auth.requireRole('admin')).query(({ ctx }) => ctx.user.username),
+    stacked: t.procedure
+      .concat(auth.requireUser)
+      .concat(auth.requireFresh())
+      .concat(auth.requireRole('admin'))
+      .query(({ ctx }) => ctx.user.username),
+    /** Takes the role away between two guards, as somebody else may while a middleware waits. */
+    waitsBetween: t.procedure
+      .concat(auth.requireUser)
+      .use(async ({ ctx, next }) => {
+        await auth.users.update(ctx.user.id, { roles: [] })
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        return next()
+      })
+      .concat(auth.requireRole('admin'))
+      .mutation(({ ctx }) => ctx.user.username),
     fails: t.procedure.query(() => {
       throw new Error('select * from secrets at /etc/hidden')
     }),
