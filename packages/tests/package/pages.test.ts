@@ -1,0 +1,48 @@
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { expect, test } from 'vitest'
+import { ROOT, start } from '../support/process.ts'
+
+const { requireSame } = (await import(join(ROOT, 'scripts/docs/project.mjs'))) as {
+  requireSame(what: string, inCode: string[], inPage: string[], where: string): void
+}
+
+const PAGES = [...globSync('*.md', { cwd: ROOT }), ...globSync('docs/*.md', { cwd: ROOT })]
+
+test('the generated pages are what the code makes of them', async () => {
+  const { stdout, stderr, code } = await start(join(ROOT, 'scripts/docs.mjs'), ['--check'], { cwd: ROOT }).ended
+  expect([stderr, stdout, code]).toEqual(['', '', 0])
+})
+
+test('a name of the code without a sentence is refused, and so is a sentence whose name is gone', () => {
+  expect(() => requireSame('reasons', ['a', 'b'], ['a'], 'the page')).toThrow('reasons without a sentence in the page: b')
+  expect(() => requireSame('reasons', ['a'], ['a', 'c'], 'the page')).toThrow('the page describes what is gone: c')
+})
+
+test.each(PAGES)('every link of %s inside the project leads to a file, and to a heading where it names one', (page) => {
+  const links = [...read(page).matchAll(/\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)/g)]
+  for (const [, path, anchor] of links) {
+    const target = path === '' || path === undefined ? page : join(dirname(page), path)
+    if (anchor !== undefined) expect(anchorsOf(read(target)), `${target}#${anchor}`).toContain(anchor)
+    else expect(globSync(target, { cwd: ROOT }), `${page} links to ${target}`).toHaveLength(1)
+  }
+})
+
+test('every changeset begins with the packages that it is about', () => {
+  for (const path of globSync('.changeset/*.md', { cwd: ROOT }))
+    expect(read(path), path).toMatch(/^---\n('@trpc-login\/(server|client)': (major|minor|patch)\n)*---\n\n\S/)
+})
+
+function read(page: string): string {
+  return readFileSync(join(ROOT, page), 'utf8')
+}
+
+/** The ids that GitHub gives to headings. */
+function anchorsOf(text: string): string[] {
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
+    (title ?? '')
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}_ -]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}
