@@ -31,6 +31,14 @@ export function createClientAddress(trustedProxies: readonly string[]): ClientAd
   }
 }
 
+const LOOPBACK = parseRanges(['127.0.0.0/8', '::1'])
+
+/** Whether only this machine reaches a host, by its IP or as `localhost` (RFC 6761 section 6.3). */
+export function isLoopback(host: string): boolean {
+  const ip = canonicalIp(host)
+  return ip === null ? /^(?:.*\.)?localhost\.?$/i.test(host) : LOOPBACK.check(ip, isIP(ip) === 6 ? 'ipv6' : 'ipv4')
+}
+
 /** What limits count by: an IPv4 address, or the /64 that one IPv6 customer has; callers without an address share one. */
 export function addressBucket(address: string | null): string {
   const ip = address === null ? null : canonicalIp(address)

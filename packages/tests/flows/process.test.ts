@@ -63,9 +63,11 @@ test('AD-4: demo users exist on loopback alone, and none of them is an admin', a
   for (const n of ['01', '02', '03'])
     expect((await api.auth.login.mutate({ username: `user${n}`, password: `demo-passphrase-${n}` })).user.roles).toEqual([])
   await close()
-  const outside = start(QUICKSTART, [], { cwd: temporaryDirectory(), env: { ...FREE, TRPC_LOGIN_HOST: '0.0.0.0' } })
+  const [certificate, key] = [join(cwd, '.trpc-login/dev-cert.pem'), join(cwd, '.trpc-login/dev-key.pem')]
+  const env = { ...FREE, TRPC_LOGIN_HOST: '0.0.0.0', TRPC_LOGIN_TLS_CERT: certificate, TRPC_LOGIN_TLS_KEY: key }
+  const outside = start(QUICKSTART, [], { cwd: temporaryDirectory(), env })
   expect(await outside.seen('listening on')).not.toContain('demo user')
-  const moved = await start(QUICKSTART, [], { cwd, env: { ...FREE, TRPC_LOGIN_HOST: '0.0.0.0' } }).ended
+  const moved = await start(QUICKSTART, [], { cwd, env }).ended
   expect([moved.code, moved.stderr]).toEqual([1, expect.stringContaining('this database has demo users')])
 })
 
@@ -134,7 +136,7 @@ test.each([1, 2])(
     const files = { cert: join(cwd, 'cert.pem'), key: join(cwd, 'key.pem') }
     const install = async (dir: string) => {
       const { cert, key } = await developmentTls(join(cwd, dir), '127.0.0.1', Date.now())
-      writeFileSync(files.key, key)
+      writeFileSync(files.key, key, { mode: 0o600 })
       writeFileSync(files.cert, cert)
       return readFileSync(join(cwd, dir, 'dev-ca.pem'))
     }
@@ -158,7 +160,7 @@ test.each([1, 2])(
 )
 
 test.each([
-  ['a missing file', {}, 'cannot read the PEM file'],
+  ['a missing file', {}, 'c.pem cannot be read: ENOENT'],
   ['a file that is no certificate', { cert: 'nonsense' }, 'not a PEM certificate'],
   ['a key of another certificate', { mismatch: 'yes' }, 'the key does not belong to the certificate'],
 ])('TL-3: start is refused for %s', async (_name, { cert, mismatch }: { cert?: string; mismatch?: string }, message) => {
@@ -168,7 +170,7 @@ test.each([
     await developmentTls(join(cwd, '2'), 'localhost', Date.now()),
   ]
   if (cert !== undefined || mismatch !== undefined) writeFileSync(join(cwd, 'c.pem'), cert ?? one.cert)
-  writeFileSync(join(cwd, 'k.pem'), mismatch === undefined ? one.key : two.key)
+  writeFileSync(join(cwd, 'k.pem'), mismatch === undefined ? one.key : two.key, { mode: 0o600 })
   const { code, stderr, stdout } = await cli(['serve'], { cwd, env: { TRPC_LOGIN_TLS_CERT: 'c.pem', TRPC_LOGIN_TLS_KEY: 'k.pem' } })
   expect([code, stdout]).toEqual([1, ''])
   expect(stderr).toContain(message)

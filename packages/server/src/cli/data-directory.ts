@@ -1,5 +1,6 @@
-import { chmodSync, existsSync, mkdirSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync } from 'node:fs'
 import { AuthError } from '../errors.ts'
+import { problemWithPrivateDirectory } from '../private-files.ts'
 import { ConfigError, PREFIX } from './variables.ts'
 
 /** @throws `not_found`. A database that lost its file but not its log is not missing: opening it says so. */
@@ -10,11 +11,16 @@ export function requireDatabase(file: string): void {
   })
 }
 
-/** Makes the directory where it is missing. @throws ConfigError when other users can enter it */
+/** Makes the directory where it is missing. @throws ConfigError when it cannot, and when other users can enter it */
 export function prepareDataDir(dataDir: string): void {
-  const made = mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  if (made !== undefined) chmodSync(dataDir, 0o700)
-  if (process.platform !== 'win32' && (statSync(dataDir).mode & 0o077) !== 0) {
-    throw new ConfigError(`${dataDir} can be entered by other users; run: chmod 700 ${dataDir}`)
+  try {
+    const made = mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+    // Whatever mask the process was given.
+    if (made !== undefined) chmodSync(dataDir, 0o700)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw new ConfigError(`${dataDir} cannot be made: ${code}; name another directory with ${PREFIX}DATA_DIR`, { cause })
   }
+  const problem = problemWithPrivateDirectory(dataDir)
+  if (problem !== null) throw new ConfigError(problem)
 }

@@ -31,5 +31,5 @@ export function nameOfDatabase({ database }: Config): string {
 }
 
 function listeningOrigin({ server: { host, port } }: Config): string {
-  return `https://${host.includes(':') ? `[${host}]` : host}:${port}`
+  return new URL(`https://${host.includes(':') ? `[${host}]` : host}:${port}`).origin
 }

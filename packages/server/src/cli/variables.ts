@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { createClientAddress } from '../address.ts'
 import { parseOrigin } from '../origin.ts'
+import { readSecretFile } from '../private-files.ts'
 import { isPagePath } from '../return-to.ts'
 import { roleSchema } from '../routers/users.ts'
 import { parseTarget } from '../storage/postgres/driver.ts'
@@ -69,6 +70,9 @@ export const VARIABLES = {
   REGISTRATION: z.enum(['open', 'closed'], 'must be open or closed').default('closed').describe('whether auth.register makes accounts'),
 } as const
 
+/** Passwords stand in them. */
+const SECRETS: ReadonlySet<string> = new Set(['DATABASE_URL', 'PROVIDERS'])
+
 const schema = z.strictObject(VARIABLES).refine((values) => (values.TLS_CERT === undefined) === (values.TLS_KEY === undefined), {
   path: ['TLS_KEY'],
   message: 'must be set together with TRPC_LOGIN_TLS_CERT',
@@ -103,15 +107,16 @@ function pickVariables(env: Environment): Record<string, string> {
     const isFile = name.endsWith('_FILE') && Object.hasOwn(VARIABLES, name.slice(0, -5))
     const target = isFile ? name.slice(0, -5) : name
     if (values[target] !== undefined) throw new ConfigError(`${PREFIX}${target} and ${PREFIX}${target}_FILE are both set; set one`)
-    values[target] = isFile ? readValue(key, value) : value
+    values[target] = isFile ? readValue(key, value, SECRETS.has(target)) : value
   }
   return values
 }
 
-function readValue(key: string, file: string): string {
+function readValue(key: string, file: string, isSecret: boolean): string {
   try {
-    return readFileSync(file, 'utf8').trim()
+    return (isSecret ? readSecretFile(file) : readFileSync(file, 'utf8')).trim()
   } catch (cause) {
+    if (cause instanceof TypeError) throw new ConfigError(`${key}: ${cause.message}`, { cause })
     throw new ConfigError(`${key} names a file that cannot be read: ${file}`, { cause })
   }
 }

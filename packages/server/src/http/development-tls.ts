@@ -1,9 +1,11 @@
 import { randomBytes, X509Certificate } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { generate } from 'selfsigned'
+import { isLoopback } from '../address.ts'
+import { problemWithDirectory, readSecretFile } from '../private-files.ts'
 import { type KeyPair, problemWith } from './tls.ts'
 
 const DAY_MS = 86_400_000
@@ -14,15 +16,25 @@ export interface DevelopmentTls extends KeyPair {
   readonly caFile: string
 }
 
-/** A certificate for local names, signed by an authority that is made once per directory. */
+/**
+ * A certificate for local names, signed by an authority that is made once per directory.
+ * @throws TypeError for a host that others reach, and for a directory or a key that is open to others
+ */
 export async function developmentTls(dir: string, host: string, now: number): Promise<DevelopmentTls> {
+  if (!isLoopback(host)) throw new TypeError(notForOthers(host))
   mkdirSync(dir, { recursive: true, mode: 0o700 })
+  const problem = problemWithDirectory(dir)
+  if (problem !== null) throw new TypeError(problem)
   const unlock = await lock(join(dir, 'dev-tls.lock'))
   try {
     return await makeWhatIsMissing(dir, host, now)
   } finally {
     unlock()
   }
+}
+
+export function notForOthers(host: string): string {
+  return `a development certificate is for loopback addresses, and ${host} is none; give a certificate and its key, or listen on 127.0.0.1`
 }
 
 /** Servers that start together must agree on one authority; a lock that nobody released was left by a crash. */
@@ -32,7 +44,8 @@ async function lock(path: string): Promise<() => void> {
       writeFileSync(path, '', { flag: 'wx', mode: 0o600 })
       return () => rmSync(path, { force: true })
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      const { code } = error as NodeJS.ErrnoException
+      if (code !== 'EEXIST') throw new TypeError(`${dirname(path)} cannot be written: ${code}`, { cause: error })
       const since = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
       if (Date.now() - since > STALE_LOCK_MS) rmSync(path, { force: true })
       else await setTimeout(20)
@@ -64,7 +77,7 @@ async function makeWhatIsMissing(dir: string, host: string, now: number): Promis
 }
 
 function pairOf(cert: string, key: string): KeyPair {
-  return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') }
+  return { cert: readFileSync(cert, 'utf8'), key: readSecretFile(key) }
 }
 
 function isGood(pair: KeyPair, now: number, issued: { ca: string; host: string } | null): boolean {
@@ -115,8 +128,14 @@ function validity(now: number, days: number) {
   } as const
 }
 
+/** Under a name that nobody can have put a link in the place of. */
 function replaceFile(file: string, text: string, mode: number): void {
-  const temporary = `${file}.${process.pid}.tmp`
-  writeFileSync(temporary, text, { mode })
-  renameSync(temporary, file)
+  const temporary = `${file}.${randomBytes(8).toString('hex')}.tmp`
+  try {
+    writeFileSync(temporary, text, { mode, flag: 'wx' })
+    renameSync(temporary, file)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
 }

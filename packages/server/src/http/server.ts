@@ -87,7 +87,8 @@ export async function createServerWith<TRouter extends AnyRouter>(
   const address = server.address() as AddressInfo
 
   const url = `https://${host.includes(':') ? `[${host}]` : host}:${address.port}`
-  auth.useBaseUrl(options.baseUrl ?? url)
+  // As browsers write it: without the port that they leave out, and an IPv6 address in its short form.
+  auth.useBaseUrl(options.baseUrl ?? new URL(url).origin)
 
   let closing: Promise<void> | undefined
   const destroySockets = () => {

@@ -1,8 +1,10 @@
 import { constants, createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import type { SecureContextOptions } from 'node:tls'
+import { readSecretFile } from '../private-files.ts'
 
 const RELOAD_EVERY_MS = 2000
+const RETRY_EVERY_MS = 60_000
 
 /** A certificate chain and its key, PEM. */
 export interface KeyPair {
@@ -40,10 +42,10 @@ export const TLS_POLICY: SecureContextOptions = {
 
 /**
  * Reads a certificate and its key.
- * @throws TypeError when a file is missing, expired, or the two do not belong together
+ * @throws TypeError when a file is missing, others can read the key, the certificate is not valid now, or the two do not belong together
  */
 export function readKeyPair(certFile: string, keyFile: string, now: number): KeyPair {
-  const pair = { cert: readPem(certFile), key: readPem(keyFile) }
+  const pair = { cert: readPem(certFile), key: readSecretFile(keyFile) }
   const problem = problemWith(pair, now)
   if (problem !== null) throw new TypeError(`${certFile}: ${problem}`)
   return pair
@@ -53,7 +55,7 @@ function readPem(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new TypeError(`cannot read the PEM file ${file}: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, { cause })
+    throw new TypeError(`${file} cannot be read: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, { cause })
   }
 }
 
@@ -61,6 +63,7 @@ function readPem(file: string): string {
 export function problemWith({ cert, key }: KeyPair, now: number): string | null {
   try {
     const certificate = new X509Certificate(cert)
+    if (certificate.validFromDate.getTime() > now) return `the certificate begins on ${certificate.validFrom}, and that is to come`
     if (certificate.validToDate.getTime() <= now) return `the certificate expired on ${certificate.validTo}`
     return certificate.checkPrivateKey(createPrivateKey(key)) ? null : 'the key does not belong to the certificate'
   } catch (error) {
@@ -68,23 +71,31 @@ export function problemWith({ cert, key }: KeyPair, now: number): string | null 
   }
 }
 
-/** Calls back with the new pair whenever the files hold another good one; answers how to check now and how to stop. */
+/** Calls back with the new pair whenever the files hold another good one; returns how to check now and how to stop. */
 export function watchKeyPair(certFile: string, keyFile: string, onChange: (pair: KeyPair) => void, onError: (error: Error) => void) {
   let current = readFileSync(certFile, 'utf8') + readFileSync(keyFile, 'utf8')
-  const reload = () => {
+  let problem: string | null = null
+
+  function reload(): void {
     try {
       const pair = readKeyPair(certFile, keyFile, Date.now())
+      problem = null
       if (pair.cert + pair.key === current) return
       current = pair.cert + pair.key
       onChange(pair)
     } catch (error) {
       // The old certificate goes on: files are often replaced one after the other.
+      problem = (error as Error).message
       onError(error as Error)
     }
   }
+
   // Polling, because mounted secrets are swapped by renaming a directory that fs.watch does not see.
   for (const file of [certFile, keyFile]) watchFile(file, { interval: RELOAD_EVERY_MS, persistent: false }, reload)
+  // A certificate that was put there early begins without a change of its file.
+  const retries = setInterval(() => problem !== null && reload(), RETRY_EVERY_MS).unref()
   const stop = () => {
+    clearInterval(retries)
     for (const file of [certFile, keyFile]) unwatchFile(file, reload)
   }
   return { reload, stop }

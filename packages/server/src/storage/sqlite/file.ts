@@ -1,6 +1,7 @@
 import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
+import { problemWithDirectory } from '../../private-files.ts'
 import { sqlite } from './driver.ts'
 
 export const MEMORY = ':memory:'
@@ -19,7 +20,8 @@ export function open(path: string): DatabaseSync {
   const db = new sqlite.DatabaseSync(path, { timeout: START_WAIT_MS, enableForeignKeyConstraints: true })
   try {
     waitWhileLocked(() => db.exec('pragma journal_mode = wal'))
-    db.exec('pragma synchronous = full; pragma trusted_schema = off')
+    // What does not fit into memory would go to a directory that nobody named.
+    db.exec('pragma synchronous = full; pragma trusted_schema = off; pragma temp_store = memory')
     return db
   } catch (error) {
     db.close()
@@ -51,7 +53,7 @@ function standStill(): void {
  * @throws TypeError when it can be read by others or not written by us, or when something of it is missing
  */
 export function prepareFile(path: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  prepareDirectory(dirname(path))
   // The log first: another process that starts makes the file before its log.
   const hasLog = existsSync(`${path}-wal`)
   const isNew = !existsSync(path)
@@ -67,6 +69,17 @@ export function prepareFile(path: string): void {
   if (process.platform === 'win32') return
   const wide = statSync(path).mode & 0o077
   if (wide !== 0) throw new TypeError(`${path} can be read by other users; run: chmod 600 ${path}`)
+}
+
+/** @throws TypeError when it cannot be made, or everybody could put a log of their own beside the database */
+function prepareDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    throw new TypeError(`${directory} cannot be made: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, { cause })
+  }
+  const problem = problemWithDirectory(directory)
+  if (problem !== null) throw new TypeError(problem)
 }
 
 /** Another process may be about to make it. */
