@@ -71,6 +71,11 @@ test.runIf(existsSync(NODE_22)).each([
   })
 })
 
+test.each(['server', 'client'])('the tarball of %s holds its README and the licence', (name) => {
+  for (const file of ['README.md', 'LICENSE'])
+    expect(readFileSync(join(app, 'node_modules/@trpc-login', name, file), 'utf8').length).toBeGreaterThan(500)
+})
+
 test('the command of the tarball runs on plain Node', async () => {
   const migrated = await run(process.execPath, [COMMAND, 'migrate', '--json'], { cwd: app }).ended
   expect([migrated.stderr, migrated.code]).toEqual([`database: ${join(app, '.trpc-login/login.db')}\n`, 0])

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { ROOT } from './process.ts'
 
-const { pack } = (await import(join(ROOT, 'scripts/pack.mjs'))) as { pack(name: string, work: string): { unpacked: string } }
+export const { pack } = (await import(join(ROOT, 'scripts/pack.mjs'))) as {
+  pack(name: string, work: string): { tarball: string; unpacked: string }
+}
 
 /** A directory outside the workspace that holds an application, and what it would have after installing the two tarballs. */
 export function installTarballs() {
