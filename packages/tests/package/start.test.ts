@@ -1,14 +1,16 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from 'node:tls'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, inject, onTestFinished, test } from 'vitest'
 import { CLI, freePort, ROOT, run, start, temporaryDirectory } from '../support/process.ts'
 import { caller, urlIn } from '../support/remote.ts'
 
 const QUICKSTART = join(ROOT, 'examples/quickstart/server.ts')
+const NOWHERE = 'postgres://ada@127.0.0.1:1/login'
 const USER = { username: 'user01', password: 'demo-passphrase-01' }
 
 /** `npm start` in this checkout, with data and port of its own; in a process group of its own where that can be. */
@@ -36,6 +38,24 @@ async function takenPort(): Promise<number> {
   await once(blocker, 'listening')
   return (blocker.address() as { port: number }).port
 }
+
+test.runIf(inject('complete'))(
+  'npm start in a fresh clone installs what it needs, and none of what the tests need',
+  { timeout: 300_000 },
+  async () => {
+    const dir = temporaryDirectory()
+    const clone = join(dir, 'clone')
+    execFileSync('git', ['clone', '--quiet', ROOT, clone])
+    const env = { HOME: dir, TRPC_LOGIN_PORT: '0' }
+    await run('npm', ['start'], { cwd: clone, env }).seen('authFunc')
+    expect(readdirSync(join(clone, 'node_modules')).filter((name) => !name.startsWith('.'))).toEqual(['@trpc', 'pg'])
+    const { stderr } = await run('npm', ['run', '-s', 'trpc-login', '--', 'migrate'], {
+      cwd: clone,
+      env: { ...env, TRPC_LOGIN_DATABASE_URL: NOWHERE },
+    }).ended
+    expect(stderr).toContain('ECONNREFUSED')
+  },
+)
 
 test.each(['SIGTERM', 'SIGKILL'] as const)(
   'a server whose npm is ended by %s ends too, and the next npm start has its port',
