@@ -3,7 +3,7 @@ import { execFileSync, fork, spawn } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { createAuth, silentLog, sqliteStorage } from '../packages/server/dist/index.js'
+import { sqliteStorage } from '../packages/server/dist/index.js'
 import { loginRequest, pinned, requestOf, startNode } from './contestants.mjs'
 import { seed } from './seed.mjs'
 
@@ -86,7 +86,9 @@ export async function measureLogins({ generator, tls, dir, rounds, seconds, say 
 /** What one look-up costs among more and more sessions, and what the sessions weigh. */
 export async function measureResolving({ dir, sizes, lookups, say }) {
   const path = join(dir, 'sessions.db')
-  await createAuth({ storage: sqliteStorage({ path }), log: silentLog }).close()
+  const storage = sqliteStorage({ path })
+  await storage.check()
+  await storage.close()
   const found = []
   let present = 0
   for (const size of sizes) {

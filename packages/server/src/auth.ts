@@ -83,7 +83,7 @@ export function createAuth<const TRole extends string = never, TAttributes exten
   const log = withRequestIds(resolved.log ?? createJsonLog())
   const callerIp = createCallerIp({ ...resolved, log })
   const allowedOrigins = new Set(resolved.origins.map(parseOrigin))
-  const storage = failClosed(resolved.storage ?? sqliteStorage({ path: DEFAULT_DATABASE }))
+  const storage = failClosed(resolved.storage ?? sqliteStorage({ path: DEFAULT_DATABASE }), createReport(log))
   const audit = createAudit({ store: storage.audit, now, log })
   const sessions = createSessions({ store: storage.sessions, audit, now, options: resolved.session, log })
   const passwords = createPasswords(resolved.password)
@@ -141,6 +141,16 @@ export function createAuth<const TRole extends string = never, TAttributes exten
       await sessions.flush()
       await storage.close()
     },
+  }
+}
+
+/** Once a minute at most: every call meets what is wrong with a storage. */
+function createReport(log: Log): (unfit: TypeError) => void {
+  let saidAt = Number.NEGATIVE_INFINITY
+  return ({ message }) => {
+    if (performance.now() - saidAt < 60_000) return
+    saidAt = performance.now()
+    log.error({ error: message }, 'storage_not_fit')
   }
 }
 

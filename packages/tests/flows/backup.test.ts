@@ -56,7 +56,9 @@ test('a backup replaces nothing, and says why there is none', async () => {
   const env = { TRPC_LOGIN_DATA_DIR: cwd }
   const missing = await cli(['backup', 'copy.db'], { cwd, env })
   expect([missing.code, missing.stderr]).toEqual([3, expect.stringContaining(`there is no database at ${join(cwd, 'login.db')}`)])
-  await sqliteStorage({ path: join(cwd, 'login.db') }).close()
+  const made = sqliteStorage({ path: join(cwd, 'login.db') })
+  await made.check()
+  await made.close()
   writeFileSync(join(cwd, 'copy.db'), 'mine')
   const there = await cli(['backup', 'copy.db'], { cwd, env })
   expect([there.code, there.stderr]).toEqual([

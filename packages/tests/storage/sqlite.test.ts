@@ -51,19 +51,26 @@ test('first starts at the same moment on one fresh file wait for each other', as
   expect(await Promise.all(Array.from({ length: threads }, openAll))).toEqual([0, 0, 0, 0])
 })
 
+/** A database that was made and is closed. */
+async function make(path: string): Promise<void> {
+  const storage = sqliteStorage({ path })
+  await storage.check()
+  await storage.close()
+}
+
 test('ST-4: the database is made readable by its owner alone, and a wider one is refused with the remedy', async () => {
   const path = join(directory(), 'inner', 'login.db')
-  await sqliteStorage({ path }).close()
+  await make(path)
   expect(statSync(path).mode & 0o777).toBe(0o600)
   expect(statSync(join(path, '..')).mode & 0o777).toBe(0o700)
   chmodSync(path, 0o644)
-  expect(() => sqliteStorage({ path })).toThrow(`run: chmod 600 ${path}`)
+  await expect(sqliteStorage({ path }).schema()).rejects.toThrow(`run: chmod 600 ${path}`)
 })
 
-test('a file that is no database is refused and left as it is', () => {
+test('a file that is no database is refused and left as it is', async () => {
   const path = join(directory(), 'login.db')
   writeFileSync(path, 'these are my notes, not a database, and they are long enough to be read', { mode: 0o600 })
-  expect(() => sqliteStorage({ path })).toThrow(/not a database/)
+  await expect(sqliteStorage({ path }).schema()).rejects.toThrow(/not a database/)
   expect(statSync(path).size).toBe(71)
 })
 
@@ -72,11 +79,11 @@ test.for([
   ['of another text', "update trpc_login_migrations set checksum = 'x'", 'applied with another text'],
 ] as const)('ST-5: a schema %s is refused', async ([, statement, message]) => {
   const path = join(directory(), 'login.db')
-  await sqliteStorage({ path }).close()
+  await make(path)
   const db = new DatabaseSync(path)
   db.exec(statement)
   db.close()
-  expect(() => sqliteStorage({ path })).toThrow(message)
+  await expect(sqliteStorage({ path }).schema()).rejects.toThrow(message)
 })
 
 test('a dry run says what it would do and does nothing', async () => {

@@ -8,7 +8,7 @@ chmodSync(path, 0o400)
 chmodSync(dirname(path), 0o755)
 if (process.getuid?.() === 0) process.setuid?.(65_534)
 try {
-  sqliteStorage({ path })
+  await sqliteStorage({ path }).schema()
 } catch (error) {
   process.stdout.write((error as Error).message)
 }

@@ -4,7 +4,7 @@ import type { TlsOptions } from '../http/tls.ts'
 import { parseOrigin } from '../origin.ts'
 import type { Provider } from '../providers/provider.ts'
 import { postgresStorage } from '../storage/postgres.ts'
-import { sqliteStorage } from '../storage/sqlite.ts'
+import { openSqlite } from '../storage/sqlite.ts'
 import type { Storage } from '../storage/storage.ts'
 import { prepareDataDir, requireDatabase } from './data-directory.ts'
 import { readVariables } from './variables.ts'
@@ -80,7 +80,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
       if (!create) requireDatabase(database.file)
       // With the database elsewhere nothing of ours is in it.
       if (dirname(database.file) === dataDir) prepareDataDir(dataDir)
-      return sqliteStorage({ path: database.file, migrate })
+      return openSqlite({ path: database.file, migrate })
     },
   }
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { sqliteStorage } from '../storage/sqlite.ts'
+import { openSqlite } from '../storage/sqlite.ts'
 import { type Config, loadConfig } from './config.ts'
 import { sayDatabase } from './open.ts'
 import { print } from './output.ts'
@@ -8,7 +8,7 @@ import { print } from './output.ts'
 export async function migrate(options: { dryRun?: boolean; json?: boolean }): Promise<void> {
   const { dryRun = false } = options
   const config = loadConfig()
-  const storage = dryRun && isMissing(config) ? sqliteStorage({ path: ':memory:', migrate: false }) : config.openStorage({ migrate: false })
+  const storage = dryRun && isMissing(config) ? openSqlite({ path: ':memory:', migrate: false }) : config.openStorage({ migrate: false })
   sayDatabase(config)
   try {
     const applied = await storage.migrate({ dryRun })

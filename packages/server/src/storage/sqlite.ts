@@ -25,18 +25,68 @@ export interface SqliteOptions {
 }
 
 /**
- * Everything in one SQLite file, through Node's own engine: for one machine, with any number of processes.
- * @throws TypeError when the file, its directory or the engine is not fit to be used
+ * Everything in one SQLite file, through Node's own engine: for one machine, with any number of processes. The file is opened, and made,
+ * when it is first used: a build that only evaluates the module makes none.
+ * @throws TypeError at the first use, when the file, its directory or the engine is not fit to be used
  */
 export function sqliteStorage(options: SqliteOptions): Storage {
+  let opened: Storage | undefined
+  const storage = () => (opened ??= openOrSayWhy(options))
+  return {
+    get users() {
+      return storage().users
+    },
+    get sessions() {
+      return storage().sessions
+    },
+    get attempts() {
+      return storage().attempts
+    },
+    get audit() {
+      return storage().audit
+    },
+    get identities() {
+      return storage().identities
+    },
+    get transactions() {
+      return storage().transactions
+    },
+    migrate: async (how) => storage().migrate(how),
+    schema: async () => storage().schema(),
+    check: async () => storage().check(),
+    changes: async () => storage().changes(),
+    close: async () => opened?.close(),
+  }
+}
+
+function openOrSayWhy(options: SqliteOptions): Storage {
+  try {
+    return openSqlite(options)
+  } catch (cause) {
+    if (cause instanceof TypeError) throw cause
+    throw new TypeError(`${options.path} cannot be used as a database: ${(cause as Error).message}`, { cause })
+  }
+}
+
+/** The same, opened at once. @throws TypeError when the file, its directory or the engine is not fit to be used */
+export function openSqlite(options: SqliteOptions): Storage {
   const path = options.path === MEMORY ? MEMORY : resolve(options.path)
   if (path !== MEMORY) prepareFile(path)
   const writer = open(path)
-  requireVersion(writer)
-  if (options.migrate ?? true) applyMigrations(writer, false)
-  writer.exec(`pragma busy_timeout = ${STAND_STILL_MS}`)
-  const engine = createEngine(writer, path)
+  try {
+    requireVersion(writer)
+    if (options.migrate ?? true) applyMigrations(writer, false)
+    writer.exec(`pragma busy_timeout = ${STAND_STILL_MS}`)
+    return createStorage(writer, path)
+  } catch (error) {
+    // Tried again at the next use, so it must leave nothing open.
+    writer.close()
+    throw error
+  }
+}
 
+function createStorage(writer: DatabaseSync, path: string): Storage {
+  const engine = createEngine(writer, path)
   return {
     ...createSqlStores(engine),
     migrate: async ({ dryRun = false } = {}) => applyMigrations(writer, dryRun),
