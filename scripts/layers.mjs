@@ -13,7 +13,7 @@ const SERVER_LAYERS = [
   ],
   ['ports', /^(storage\/storage|providers\/provider)\.ts$/],
   ['options', /^options\.ts$/],
-  ['domain', /^(attempts|attributes|throttle|sessions|users|user-admin|live|identities|oauth|audit|refusals)\.ts$/],
+  ['domain', /^(attempts|attributes|throttle|sessions|users|user-admin|user-rules|live|identities|oauth|audit|refusals)\.ts$/],
   ['edge', /^(caller-ip|context|request-auth|procedures|router)\.ts$|^routers\//],
   ['adapters', /^(storage|providers)\//],
   ['auth', /^auth\.ts$/],
@@ -30,7 +30,7 @@ const CLIENT_LAYERS = [
 // What a layer may not reach, beside other layers.
 const FORBIDDEN = [
   {
-    where: /^packages\/server\/src\/(throttle|sessions|users|user-admin|live|identities|oauth|audit)\.ts$/,
+    where: /^packages\/server\/src\/(throttle|sessions|users|user-admin|user-rules|live|identities|oauth|audit)\.ts$/,
     what: /^(@trpc\/|node:https?$)/,
     why: 'the domain knows neither tRPC nor HTTP',
   },

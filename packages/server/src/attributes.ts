@@ -1,4 +1,4 @@
-import { AuthError } from './errors.ts'
+import { type AuthError, invalidInput } from './errors.ts'
 import { type Issue, readIssues } from './issues.ts'
 import { type StandardSchema, validateNow } from './standard-schema.ts'
 import type { Attributes } from './storage/storage.ts'
@@ -30,6 +30,5 @@ export function createAttributeRules(schema: StandardSchema<Attributes> | undefi
 }
 
 function refused(found: readonly Issue[]): AuthError {
-  const issues = found.map(({ path, message }) => ({ path: ['attributes', ...path.map(String)], message }))
-  return new AuthError('invalid_input', { message: issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '), issues })
+  return invalidInput(found.map(({ path, message }) => ({ path: ['attributes', ...path.map(String)], message })))
 }

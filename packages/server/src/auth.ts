@@ -21,6 +21,7 @@ import { sqliteStorage } from './storage/sqlite.ts'
 import type { Attributes, Storage } from './storage/storage.ts'
 import { createThrottle } from './throttle.ts'
 import { createUserAdmin, type UserAdmin } from './user-admin.ts'
+import { createUserRules } from './user-rules.ts'
 import { createUsers, type Users } from './users.ts'
 
 const DEFAULT_DATABASE = './.trpc-login/login.db'
@@ -91,7 +92,7 @@ export function createAuth<const TRole extends string = never, TAttributes exten
   const attributes = createAttributeRules(resolved.attributes)
   let { baseUrl } = resolved
   const resetUrl = () => resolved.resetUrl ?? `${resolved.appUrl ?? baseUrl ?? DEFAULT_ORIGIN}${RESET_PATH}`
-  const people = { store: storage.users, audit, passwords, throttle, now, rules: resolved.password, attributes, log }
+  const people = { store: storage.users, audit, passwords, throttle, now, rules: createUserRules(resolved.roles), attributes, log }
   const users = { ...createUsers(people), ...createUserAdmin({ ...people, resetUrl }) }
   const identities = createIdentities({ ...people, store: storage.identities, users: storage.users, registration })
   const oauth = createOAuth({

@@ -65,6 +65,11 @@ export class AuthError extends TRPCError {
 }
 Object.defineProperty(AuthError.prototype, BRAND, { value: true })
 
+/** The error that names each field that was refused. */
+export function invalidInput(issues: readonly Issue[]): AuthError {
+  return new AuthError('invalid_input', { message: textOf(issues), issues })
+}
+
 const REASON_OF_CODE: Partial<Record<Code, Reason>> = {
   UNAUTHORIZED: 'not_signed_in',
   FORBIDDEN: 'forbidden',
@@ -152,12 +157,16 @@ function knownError(error: TRPCError): AuthError | null {
 }
 
 function messageFor(error: TRPCError, issues: readonly Issue[] | undefined, input: unknown): string {
-  if (issues !== undefined) return issues.map(({ path, message }) => `${path.join('.') || 'input'}: ${message}`).join('; ')
+  if (issues !== undefined) return textOf(issues)
   if (error.code === 'INTERNAL_SERVER_ERROR') return 'Internal server error'
   const cause: unknown = error.cause
   // The engine's own text would quote a piece of the body, which may be a password. By its name: test runners have an engine of their own.
   if (cause instanceof Error && cause.name === 'SyntaxError') return 'The input is not valid JSON'
   return isValidatorsOwn(error) ? withoutValues(error.message, input) : error.message
+}
+
+function textOf(issues: readonly Issue[]): string {
+  return issues.map(({ path, message }) => `${path.join('.') || 'input'}: ${message}`).join('; ')
 }
 
 function issuesOf(error: TRPCError, input: unknown): readonly Issue[] | undefined {

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
+import { roleSchema } from './identifiers.ts'
 import type { Log } from './log.ts'
 import { parseOrigin } from './origin.ts'
 import type { Provider } from './providers/provider.ts'
@@ -68,7 +69,7 @@ export interface AuthOptions<TRole extends string = string, TAttributes extends 
     /** Accounts made in an hour. @default 5 */
     signUpsPerAddress?: number
   }
-  /** The application's roles beside `admin`; typed in `requireRole`. */
+  /** The application's roles beside `admin`: typed in `requireRole`, and no others can be given. @default any lower-case word can be given */
   roles?: readonly TRole[]
   /**
    * Browser origins, beside the own one, whose pages may act with a session where another adapter than `createServer` takes the
@@ -146,7 +147,7 @@ const schema = z.strictObject({
   limits: z
     .strictObject({ failuresPerAddress: span.default(20), callsPerAddress: span.default(60), signUpsPerAddress: span.default(5) })
     .prefault({}),
-  roles: z.array(z.string()).readonly().default([]),
+  roles: z.array(roleSchema).readonly().default([]),
   origins: z.array(z.string()).readonly().default([]),
   attributes: z
     .custom<StandardSchema<Attributes>>(

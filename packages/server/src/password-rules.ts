@@ -1,8 +1,10 @@
 import { z } from 'zod'
 import { COMMON_PASSWORDS } from './common-passwords.ts'
-import { AuthError } from './errors.ts'
+import { AuthError, invalidInput } from './errors.ts'
 
 const MAX_LENGTH = 256
+// Four code units a character hold every decomposed spelling; beyond them nothing is normalised, which takes quadratic time.
+const MAX_UNITS = MAX_LENGTH * 4
 const SHORTEST_RUN = 4
 const OWN_SERVICE = 'trpc-login'
 // Rows of keys and alphabets, as they are typed on and on and backwards.
@@ -20,22 +22,26 @@ const ROWS = [
     .toReversed()
     .join(''),
 ])
-let common: ReadonlySet<string> | undefined
+const LONGEST_ROW = Math.max(...ROWS.map((row) => row.length))
+let common: { readonly words: ReadonlySet<string>; readonly longest: number } | undefined
 
 /** Composed and decomposed spellings are one password (NIST SP 800-63B-4 section 3.1.1.2). */
 export function canonicalPassword(password: string): string {
   return password.normalize('NFC')
 }
 
-/** Any password as typed: long ones are refused, never cut; a lone surrogate has no UTF-8 form and would equal others. */
+/**
+ * Any password as typed: long ones are refused, never cut; a lone surrogate has no UTF-8 form and would equal others. Length is that
+ * of the canonical form, which is what is hashed and judged: some characters grow to three.
+ */
 export const passwordSchema = z
   .string()
-  .max(MAX_LENGTH * 4, `At most ${MAX_LENGTH} characters`)
-  .refine((text) => Array.from(text).length <= MAX_LENGTH, `At most ${MAX_LENGTH} characters`)
+  .max(MAX_UNITS, { error: `At most ${MAX_LENGTH} characters`, abort: true })
   .refine((text) => text.isWellFormed(), 'Must be well-formed Unicode')
+  .refine((text) => lengthOf(canonicalPassword(text)) <= MAX_LENGTH, `At most ${MAX_LENGTH} characters`)
 
 /** What a new password is held against. */
-interface PasswordRules {
+export interface PasswordRules {
   /** In characters. */
   readonly minLength: number
   /** Words that say nothing here, such as the service's name. */
@@ -50,48 +56,72 @@ export interface PasswordOwner {
 
 /**
  * Refuses a new password that is short or among those that are tried first: a common one, a row of keys, the name of its owner
- * or of the service, two of these in a row, or anything over and over.
- * @throws `weak_password`, saying why
+ * or of the service, two of these in a row, or anything over and over. Its work is linear in the length of the password.
+ * @throws `weak_password`, saying why; `invalid_input` for what is no password at all
  */
 export function requireStrongPassword(password: string, { minLength, contextWords }: PasswordRules, owner: PasswordOwner): void {
-  const folded = canonicalPassword(password).toLowerCase()
-  const length = Array.from(canonicalPassword(password)).length
+  const [problem] = passwordSchema.safeParse(password).error?.issues ?? []
+  if (problem !== undefined) throw invalidInput([{ path: ['password'], message: problem.message }])
+  const canonical = canonicalPassword(password)
+  const folded = canonical.toLowerCase()
+  const length = lengthOf(canonical)
   if (length < minLength) throw weak(`Use at least ${minLength} characters; this one has ${length}`)
   const unit = repeatedUnit(folded)
   if (unit.length < folded.length && unit.length < 8) throw weak('Use more than a few repeated characters')
   const own = ownWords(owner)
   if (own.some((word) => folded.replaceAll(word, '').length < 4)) throw weak('Use something other than your own name or address')
-  if (guessesNeeded(unit, [...own, OWN_SERVICE, ...contextWords.map(fold)]) <= 2) {
+  if (isGuessable(unit, [...own, OWN_SERVICE, ...contextWords.map(fold)])) {
     throw weak('This is among the passwords that are tried first; use several words that do not belong together')
   }
 }
 
-/** The shortest beginning that, over and over, makes the whole text. */
-function repeatedUnit(text: string): string {
-  for (let size = 1; size <= text.length / 2; size += 1) {
-    const unit = text.slice(0, size)
-    if (unit.repeat(Math.ceil(text.length / size)).startsWith(text)) return unit
-  }
-  return text
+function lengthOf(text: string): number {
+  return Array.from(text).length
 }
 
-/** Of how many well-known pieces the text is made; infinitely many when there is something else in it. */
-function guessesNeeded(text: string, words: readonly string[]): number {
-  common ??= new Set(COMMON_PASSWORDS.trim().split(/\s+/))
-  const pieces = Array.from({ length: text.length + 1 }, (_, end) => (end === 0 ? 0 : Number.POSITIVE_INFINITY))
-  for (let start = 0; start < text.length; start += 1) {
-    for (let end = start + SHORTEST_RUN; end <= text.length; end += 1) {
-      const piece = text.slice(start, end)
-      const isKnown = common.has(piece) || words.includes(piece) || ROWS.some((row) => row.includes(piece))
-      if (isKnown) pieces[end] = Math.min(pieces[end] as number, (pieces[start] as number) + 1)
-    }
+/** The shortest beginning that, over and over, makes the whole text. */
+function repeatedUnit(text: string): string {
+  // How much of the text's beginning ends at each place (Knuth, Morris, Pratt): what is left of the whole is its period.
+  const borders = [0]
+  for (let at = 1, border = 0; at < text.length; at += 1) {
+    while (border > 0 && text[at] !== text[border]) border = borders[border - 1] ?? 0
+    if (text[at] === text[border]) border += 1
+    borders.push(border)
   }
-  return pieces[text.length] as number
+  const period = text.length - (borders.at(-1) ?? 0)
+  return period <= text.length / 2 ? text.slice(0, period) : text
+}
+
+/** Whether the text is a well-known piece, or two of them in a row. */
+function isGuessable(text: string, words: readonly string[]): boolean {
+  const { longest } = commonPasswords()
+  const limit = Math.max(longest, LONGEST_ROW, ...words.map((word) => word.length))
+  if (isKnown(text, words)) return true
+  // Pieces longer than the longest that is known need no look.
+  for (let end = Math.max(SHORTEST_RUN, text.length - limit); end <= Math.min(limit, text.length - SHORTEST_RUN); end += 1) {
+    if (isKnown(text.slice(0, end), words) && isKnown(text.slice(end), words)) return true
+  }
+  return false
+}
+
+function isKnown(piece: string, words: readonly string[]): boolean {
+  if (piece.length < SHORTEST_RUN) return false
+  return (
+    commonPasswords().words.has(piece) || words.includes(piece) || (piece.length <= LONGEST_ROW && ROWS.some((row) => row.includes(piece)))
+  )
+}
+
+function commonPasswords() {
+  if (common === undefined) {
+    const words = new Set(COMMON_PASSWORDS.trim().split(/\s+/))
+    common = { words, longest: Math.max(...Array.from(words, (word) => word.length)) }
+  }
+  return common
 }
 
 function ownWords({ username, email }: PasswordOwner): string[] {
   const words = [username, email, ...(email?.split('@') ?? [])]
-  return words.filter((word) => word !== null && word.length >= 4).map((word) => fold(word as string))
+  return words.filter((word) => word !== null && word.length >= SHORTEST_RUN).map((word) => fold(word as string))
 }
 
 function fold(word: string): string {

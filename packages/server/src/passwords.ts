@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
 import { readForeignHash } from './foreign-hashes.ts'
-import { canonicalPassword } from './password-rules.ts'
+import { canonicalPassword, type PasswordOwner, type PasswordRules, requireStrongPassword } from './password-rules.ts'
 import { createWorkQueue } from './work-queue.ts'
 
 /** Cost of one hash; the defaults are the floor (OWASP Password Storage: 19 MiB, 2 passes, 1 lane). */
@@ -12,13 +12,18 @@ export interface PasswordParameters {
 }
 
 /** How much of the machine hashing may take. */
-export interface PasswordOptions extends PasswordParameters {
+export interface PasswordOptions extends PasswordParameters, PasswordRules {
   readonly atOnce: number
 }
 
 /** Argon2id with one set of parameters. */
 export interface Passwords {
   hash(password: string): Promise<string>
+  /**
+   * Judges a new password and hashes it, in one turn of the queue: to judge costs work too.
+   * @throws `weak_password`, `invalid_input`, `overloaded`
+   */
+  hashNew(password: string, owner: PasswordOwner): Promise<string>
   /**
    * Whether the password belongs to the hash. Without a hash it works as long and answers `false`, so that callers cannot
    * tell which accounts exist.
@@ -44,6 +49,11 @@ export function createPasswords(options: PasswordOptions): Passwords {
 
   return {
     hash: (password) => queue.run(() => hashNow(password)),
+    hashNew: (password, owner) =>
+      queue.run(async () => {
+        requireStrongPassword(password, options, owner)
+        return hashNow(password)
+      }),
     async verify(password, stored) {
       decoy ??= hashNow(randomBytes(32).toString('base64url'))
       const against = stored ?? (await decoy)

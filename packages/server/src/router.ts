@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { Audit } from './audit.ts'
 import type { AuthContext } from './context.ts'
 import { AuthError } from './errors.ts'
-import { emailSchema, nameSchema, usernameSchema } from './identifiers.ts'
+import { emailSchema, identifierSchema, nameSchema, usernameSchema } from './identifiers.ts'
 import type { Identities } from './identities.ts'
 import type { LiveSessions } from './live.ts'
 import type { OAuth } from './oauth.ts'
@@ -16,13 +16,6 @@ import { toUser, type Users } from './users.ts'
 
 const OK = { ok: true } as const
 const ALONE = { alone: true } as const
-
-/** What a caller types to say who they are; its form tells nothing about which accounts exist. */
-const identifierSchema = z
-  .string()
-  .min(1, 'Must not be empty')
-  .max(256, 'At most 256 characters')
-  .refine((text) => !/\p{C}/u.test(text), 'Must not contain control characters')
 
 /** The mountable router: thin calls into the domain, by convention under `auth`. */
 export function createRouter(deps: {

@@ -4,12 +4,11 @@ import { decodeCursor, encodeCursor } from './cursors.ts'
 import { AuthError } from './errors.ts'
 import { canonicalEmail, usernameKey } from './identifiers.ts'
 import type { Log } from './log.ts'
-import type { PasswordOptions } from './options.ts'
-import { requireStrongPassword } from './password-rules.ts'
 import type { Passwords } from './passwords.ts'
 import type { Attributes, UserRecord, UserStore } from './storage/storage.ts'
 import type { Throttle } from './throttle.ts'
 import { hashToken, isToken, newToken } from './tokens.ts'
+import type { UserRules } from './user-rules.ts'
 import { toUserRow } from './users.ts'
 
 // NIST and OWASP (Forgot Password) ask for an hour at most.
@@ -33,7 +32,7 @@ export function createUserAdmin(deps: {
   audit: Audit
   passwords: Passwords
   throttle: Throttle
-  rules: PasswordOptions
+  rules: UserRules
   attributes: AttributeRules
   /** The page that sets a new password, at the moment of asking. */
   resetUrl: () => string
@@ -47,9 +46,10 @@ export function createUserAdmin(deps: {
     return existing(await store.findById(id))
   }
 
-  /** @throws `not_found`, `conflict` for a verified address that is taken and for the last admin */
-  async function update(id: string, change: UserUpdate, by: Act = SYSTEM): Promise<UserRecord> {
+  /** @throws `not_found`, `invalid_input`, `conflict` for a verified address that is taken and for the last admin */
+  async function update(id: string, given: UserUpdate, by: Act = SYSTEM): Promise<UserRecord> {
     const before = await get(id)
+    const change = rules.change(given, before.roles)
     const { name, email, emailVerified } = change
     const roles = change.roles === undefined ? undefined : [...new Set(change.roles)]
     const emailVerifiedAt = emailVerified === undefined ? undefined : emailVerified ? now() : null
@@ -98,8 +98,7 @@ export function createUserAdmin(deps: {
     const tokenHash = hashToken(token)
     const user = isToken(token) ? await store.findReset(tokenHash, now()) : null
     if (user === null) throw invalidReset()
-    requireStrongPassword(newPassword, rules, user)
-    const passwordHash = await passwords.hash(newPassword)
+    const passwordHash = await passwords.hashNew(newPassword, user)
     const entry = audit.entry('password_reset', { actorId: null, address }, user.id)
     if (!(await store.finishReset(tokenHash, { passwordHash, now: now() }, entry))) throw invalidReset()
     log.info({ userId: user.id }, 'password_reset')

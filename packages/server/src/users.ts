@@ -3,12 +3,11 @@ import { type Act, type Audit, SYSTEM } from './audit.ts'
 import { AuthError } from './errors.ts'
 import { canonicalEmail, usernameKey } from './identifiers.ts'
 import type { Log } from './log.ts'
-import type { PasswordOptions } from './options.ts'
-import { requireStrongPassword } from './password-rules.ts'
 import type { Passwords } from './passwords.ts'
 import type { Attributes, SessionRecord, UserRecord, UserStore } from './storage/storage.ts'
 import type { Throttle } from './throttle.ts'
 import { hashToken, newId, newToken } from './tokens.ts'
+import type { UserRules } from './user-rules.ts'
 
 /** A user as callers see one. */
 export interface User<TAttributes = Attributes> {
@@ -50,18 +49,18 @@ export function createUsers(deps: {
   passwords: Passwords
   throttle: Throttle
   now: () => number
-  rules: PasswordOptions
+  rules: UserRules
   attributes: AttributeRules
   log: Log
 }) {
   const { store, audit, passwords, throttle, now, rules, attributes, log } = deps
 
-  /** Makes an account. @throws `conflict` when the username is taken, `weak_password` */
+  /** Makes an account. @throws `conflict` when the username is taken, `invalid_input`, `weak_password`, `overloaded` */
   async function create(input: NewUser, by: Act = SYSTEM): Promise<UserRecord> {
-    const { username, email = null, password } = input
-    if (password !== undefined) requireStrongPassword(password, rules, { username, email })
-    const passwordHash = password === undefined ? null : await passwords.hash(password)
-    const user = newUserRecord(input, { at: now(), passwordHash, attributes })
+    const checked = rules.newUser(input)
+    const { username, email = null, password } = checked
+    const passwordHash = password === undefined ? null : await passwords.hashNew(password, { username, email })
+    const user = newUserRecord(checked, { at: now(), passwordHash, attributes })
     const { id, roles } = user
     if (!(await store.create(user, audit.entry('user_created', by, id, { username, roles }))))
       throw new AuthError('conflict', { message: 'This username or address is taken' })
@@ -96,7 +95,8 @@ export function createUsers(deps: {
     })
   }
 
-  async function findByIdentifier(identifier: string): Promise<UserRecord | null> {
+  async function findByIdentifier(typed: string): Promise<UserRecord | null> {
+    const identifier = typed.trim()
     if (!identifier.includes('@')) return store.findByUsernameKey(usernameKey(identifier))
     const email = canonicalEmail(identifier)
     return email === null ? null : store.findByVerifiedEmail(email)
@@ -125,9 +125,8 @@ export function createUsers(deps: {
    * token. @throws `weak_password`, `conflict` when another change came first
    */
   async function changePassword(user: UserRecord, session: SessionRecord, newPassword: string, address: string | null) {
-    requireStrongPassword(newPassword, rules, user)
     const token = newToken()
-    const passwordHash = await passwords.hash(newPassword)
+    const passwordHash = await passwords.hashNew(newPassword, user)
     const keep = { sessionId: session.id, from: session.tokenHash, to: hashToken(token) }
     const at = now()
     const entry = audit.entry('authn_password_change', { actorId: user.id, address }, user.id)
@@ -147,9 +146,9 @@ export function createUsers(deps: {
     find: store.findById,
     /** By username, compared after folding; `null` when there is none. */
     findByUsername: (username: string) => store.findByUsernameKey(usernameKey(username)),
-    /** A user's own name. @throws `not_found` */
+    /** A user's own name. @throws `not_found`, `invalid_input` */
     async setName(id: string, name: string | null): Promise<UserRecord> {
-      const user = await store.update(id, { name })
+      const user = await store.update(id, { name: rules.change({ name }).name })
       if (user === null || typeof user === 'string') throw new AuthError('not_found')
       return user
     },
@@ -181,7 +180,7 @@ export function newUserRecord(
 
 /** Bounded and free of what was typed: a secret in the wrong field must not reach the store. */
 function nameOfNobody(identifier: string): string {
-  return `nobody:${Buffer.from(hashToken(usernameKey(identifier))).toString('base64url')}`
+  return `nobody:${Buffer.from(hashToken(usernameKey(identifier.trim()))).toString('base64url')}`
 }
 
 export function toUser(record: UserRecord): User {

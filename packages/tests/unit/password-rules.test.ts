@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { COMMON_PASSWORDS } from '../../server/src/common-passwords.ts'
-import { requireStrongPassword } from '../../server/src/password-rules.ts'
+import { passwordSchema, requireStrongPassword } from '../../server/src/password-rules.ts'
+import { createPasswords } from '../../server/src/passwords.ts'
 
 const OWNER = { username: 'ada.lovelace', email: 'countess@example.com' }
 const check =
@@ -59,4 +60,25 @@ test('IN-8: the longest passwords are judged too', () => {
     expect(check(password)).toThrow(/^Use|^This is among/)
   }
   expect(check(Array.from({ length: 64 }, (_, index) => `w${index}`).join(' '))).not.toThrow()
+})
+
+test('PW-2: a password is as long as its canonical form, so what grows counts as what it grows to', () => {
+  const grown = (count: number) => passwordSchema.safeParse('\u{1d15f}\u{1d160}'.repeat(count)).success
+  expect([grown(51), grown(52)]).toEqual([true, false])
+  const decomposed = 'é'.normalize('NFD')
+  expect(passwordSchema.safeParse(decomposed.repeat(256)).success).toBe(true)
+  expect(passwordSchema.safeParse(decomposed.repeat(257)).success).toBe(false)
+})
+
+test('SH-2: a new password is judged in a turn of the hash queue, so a flood of them costs what a flood of hashes does', async () => {
+  const rules = { minLength: 15, contextWords: [] }
+  const passwords = createPasswords({ memoryKiB: 19_456, iterations: 2, parallelism: 1, atOnce: 1, ...rules })
+  const reasonOf = (job: Promise<unknown>) =>
+    job.then(
+      () => 'done',
+      (error: { reason: string }) => error.reason,
+    )
+  const queued = Array.from({ length: 65 }, () => reasonOf(passwords.hashNew('too short', OWNER)))
+  expect(await reasonOf(passwords.hashNew('too short', OWNER))).toBe('overloaded')
+  expect(new Set(await Promise.all(queued))).toEqual(new Set(['weak_password']))
 })

@@ -4,7 +4,7 @@ import { createClientAddress } from '../address.ts'
 import { parseOrigin } from '../origin.ts'
 import { readSecretFile } from '../private-files.ts'
 import { isPagePath } from '../return-to.ts'
-import { roleSchema } from '../routers/users.ts'
+import { roleSchema } from '../identifiers.ts'
 import { parseTarget } from '../storage/postgres/driver.ts'
 import { providersSchema } from './providers.ts'
 

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Audit } from '../audit.ts'
 import type { RequestAuth } from '../context.ts'
-import { emailSchema, nameSchema, usernameSchema } from '../identifiers.ts'
+import { emailSchema, nameSchema, rolesSchema, usernameSchema } from '../identifiers.ts'
 import { passwordSchema } from '../password-rules.ts'
 import { type Guarded, type Guards, t } from '../procedures.ts'
 import type { Sessions } from '../sessions.ts'
@@ -11,7 +11,6 @@ import { toUserRow, type Users } from '../users.ts'
 
 const OK = { ok: true } as const
 
-export const roleSchema = z.string().regex(/^[a-z][a-z0-9_-]{0,63}$/, 'A role is a lower-case word of at most 64 characters')
 const idSchema = z.string().max(64)
 const byId = z.strictObject({ id: idSchema })
 const limitSchema = z.int().min(1, '1 to 100').max(100, '1 to 100').optional()
@@ -27,7 +26,7 @@ const profile = {
   name: nameSchema.optional(),
   email: emailSchema.optional(),
   emailVerified: z.boolean().optional(),
-  roles: z.array(roleSchema).max(50, 'At most 50 roles').optional(),
+  roles: rolesSchema.optional(),
   attributes: attributesSchema.optional(),
 }
 
