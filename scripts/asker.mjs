@@ -4,15 +4,23 @@ import { readFileSync } from 'node:fs'
 const INTERVAL_MS = 250
 const SHELLS = ['sh', 'dash', 'bash', 'ash', 'busybox', 'zsh', 'ksh']
 
-/** Calls `tell` once when npm is gone. Nothing is watched where no npm asked: a program that outlives its terminal was meant to. */
+// At once, because installing may take longer than npm lives.
+const parent = process.ppid
+// npm runs scripts by a shell, which would wait for us without it.
+const { name, ppid: npm } = readStat(parent)
+const isShell = SHELLS.includes(name)
+// Where no npm asked nothing is watched: a program that outlives its terminal was meant to.
+const isAsked = process.env.npm_lifecycle_event !== undefined && process.platform !== 'win32'
+
+/** Whether the npm that asked for this process is gone. */
+export function isNpmGone() {
+  return isAsked && (process.ppid !== parent || (isShell && readStat(parent).ppid !== npm))
+}
+
+/** Calls `tell` once when npm is gone. */
 export function watchNpm(tell) {
-  if (process.env.npm_lifecycle_event === undefined || process.platform === 'win32') return
-  const parent = process.ppid
-  // npm runs scripts by a shell, which would wait for us without it.
-  const { name, ppid: npm } = readStat(parent)
-  const isShell = SHELLS.includes(name)
   const timer = setInterval(() => {
-    if (process.ppid === parent && (!isShell || readStat(parent).ppid === npm)) return
+    if (!isNpmGone()) return
     clearInterval(timer)
     tell()
   }, INTERVAL_MS)

@@ -33,6 +33,8 @@ export async function install(program, check) {
   try {
     if (isInstalled()) return
     console.error('installing dependencies (once per lockfile) ...')
+    // The two are one tree: what one of them puts there is not what the other had.
+    for (const { stamp } of [ALL, START]) rmSync(stamp, { force: true })
     runPnpm(['install', ...part.options, '--frozen-lockfile', '--reporter=append-only'])
     check()
     mkdirSync(dirname(part.stamp), { recursive: true })

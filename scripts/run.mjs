@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { watchNpm } from './asker.mjs'
+import { isNpmGone, watchNpm } from './asker.mjs'
 import { install } from './install.mjs'
 import { checkNode, findNode } from './node.mjs'
 
@@ -16,6 +16,7 @@ if (program === undefined) {
 }
 
 await install(program, checkNode)
+if (isNpmGone()) process.exit(143)
 run(findNode(), [join(dirname(here), program), ...args])
 
 function run(node, argv) {

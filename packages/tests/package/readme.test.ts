@@ -9,8 +9,9 @@ import { hasCurl } from '../support/tools.ts'
 
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
 const blocks = blocksOf('README.md')
+type Texts = [string, string, string, string, string, string, string]
 // All of them, in their order: one that is added wants a test.
-const [commands, install, server, client, curl, embed, admin] = blocks.map(({ text }) => text) as [string, ...string[]] & { length: 7 }
+const [commands, install, server, client, curl, embed, admin] = blocks.map(({ text }) => text) as Texts
 
 /** The one change that a test makes: another test, or a developer, may have the port that the README names. */
 function replacing(text: string, from: string, to: string): string {
@@ -48,6 +49,7 @@ const fromSource = ['--conditions=@trpc-login/source']
 const printed = { code: 0, stdout: 'ada hello, ada\n', stderr: '' }
 
 test('README: the two commands are scripts of the checkout', () => {
+  expect(blocks).toHaveLength(7)
   expect(commands.match(/^npm \S+/gm)).toEqual(['npm start', 'npm test'])
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
   expect(scripts).toMatchObject({ start: expect.any(String), test: expect.any(String) })

@@ -1,6 +1,6 @@
 import cluster, { type Worker } from 'node:cluster'
 import { randomBytes } from 'node:crypto'
-import { runWhileTold, writeAnnouncement } from '../http/run.ts'
+import { runWhileTold, stopOnceThenExit, writeAnnouncement } from '../http/run.ts'
 import type { RunningServer } from '../http/server.ts'
 import { createJsonLog } from '../log.ts'
 
@@ -70,7 +70,7 @@ export async function runWorkers(count: number): Promise<void> {
   }, ROTATE_MS).unref()
   process.on('SIGHUP', () => orderAll({ act: 'reload' }))
   // Workers end with the channel to this process, so a second signal takes them along.
-  const onStop = () => (stopping ? process.exit(1) : stop(0))
+  const onStop = stopOnceThenExit(() => stopping || stop(0))
   process.on('SIGTERM', onStop).on('SIGINT', onStop)
   // Last, so that no signal finds processes and nobody who listens.
   for (let started = 0; started < count; started += 1) startOne()

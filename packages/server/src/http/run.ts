@@ -39,17 +39,24 @@ function exitWithReason(error: unknown): never {
   process.exit(1)
 }
 
+/**
+ * What a signal to stop does: `act` the first time, and the next time the end of the process. Signals that come within half a second are one:
+ * a service manager tells all processes at once, and a parent hands on what it was told.
+ */
+export function stopOnceThenExit(act: () => unknown): () => void {
+  let since: number | undefined
+  return () => {
+    if (since === undefined) {
+      since = performance.now()
+      act()
+    } else if (performance.now() - since > SAME_SIGNAL_MS) process.exit(1)
+  }
+}
+
 /** Keeps a server running until `listen`, which decides who gives orders, has it stopped; then ends the process. */
 export async function runWhileTold(server: RunningServer, listen: (orders: Orders) => unknown): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    let stoppingSince = 0
-    const stop = () => {
-      // One who signals the whole group, and a parent who hands the signal on, mean the same.
-      if (stoppingSince > 0 && performance.now() - stoppingSince > SAME_SIGNAL_MS) process.exit(1)
-      if (stoppingSince > 0) return
-      stoppingSince = performance.now()
-      server.close().then(resolve, reject)
-    }
+    const stop = stopOnceThenExit(() => void server.close().then(resolve, reject))
     listen({ stop, reload: () => server.reloadTls() })
   })
   // Whatever else is still open, such as a timer of the application's, must not hold the process.
