@@ -11,7 +11,7 @@ import { parseOrigin } from './origin.ts'
 import { createPasswords } from './passwords.ts'
 import { createGuards, type Guard } from './procedures.ts'
 import { createRefusals } from './refusals.ts'
-import type { ContextRequest } from './request.ts'
+import { type ContextRequest, requireRequest } from './request.ts'
 import { createRequestAuth } from './request-auth.ts'
 import { createRouter } from './router.ts'
 import { type CompleteSignIn, createCompleteSignIn } from './routers/oauth.ts'
@@ -119,7 +119,10 @@ export function createAuth<const TRole extends string = never, TAttributes exten
     requireUser: asGuard(guards.requireUser),
     requireFresh: (maxAgeMs) => asGuard(guards.requireFresh(maxAgeMs)),
     requireRole: (role) => asGuard(guards.requireRole(role)),
-    createContext: (request, given = {}) => ({ auth: createRequestAuth({ sessions, allowedOrigins }, request, callerIp(request, given)) }),
+    createContext(request, given = {}) {
+      requireRequest(request)
+      return { auth: createRequestAuth({ sessions, allowedOrigins }, request, callerIp(request, given)) }
+    },
     users,
     oauth: {
       providers: oauth.providers,

@@ -56,6 +56,12 @@ interface Socket {
   close(): void
 }
 
+/** @throws TypeError for what is no request, as of an adapter that gives another argument than those known here */
+export function requireRequest(request: ContextRequest | undefined): void {
+  if (typeof request?.req?.headers === 'object') return
+  throw new TypeError('createContext: req must be the request that the adapter gives, with its headers')
+}
+
 /** One header of the request; several of a name in one text. */
 export function header({ req }: ContextRequest, name: string): string | undefined {
   if (isWebHeaders(req.headers)) return req.headers.get(name) ?? undefined
