@@ -4,11 +4,13 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorsPage } from './docs/errors.mjs'
 import { root } from './docs/project.mjs'
+import { requirementsPage } from './docs/requirements.mjs'
 import { proceduresPage } from './docs/procedures.mjs'
 
 const PAGES = {
   'docs/errors.md': errorsPage,
   'docs/procedures.md': proceduresPage,
+  'docs/requirements.md': requirementsPage,
 }
 
 const check = process.argv.includes('--check')

@@ -15,7 +15,7 @@ const sources = globSync('packages/server/src/**/*.ts', { cwd: root }).map((path
 
 /** The one source file that exports a name, wherever it stands; rows of tables are named like what callers see. */
 export function sourceOf(name) {
-  const declaration = new RegExp(`^export (const|interface) ${name}\\b`, 'm')
+  const declaration = new RegExp(`^export (const|function|interface) ${name}\\b`, 'm')
   const found = sources.filter((path) => declaration.test(readFileSync(path, 'utf8')))
   const outside = found.length > 1 ? found.filter((path) => !path.includes('/storage/')) : found
   if (outside.length !== 1) throw new Error(`${found.length} files of the server export ${name}; scripts/docs expects one`)

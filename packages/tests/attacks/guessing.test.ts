@@ -135,7 +135,7 @@ test('RL-2: a sign-in sets the account’s count back, and only that account’s
   expect((await guess(server, 'bob', PASSWORD)).status).toBe(429)
 })
 
-test('RL-1: after 100 failures in a row the password is good for nothing, however slowly they came', async () => {
+test('RL-1 RL-6: after 100 failures in a row the password is good for nothing, however slowly they came', async () => {
   await using server = await startServer({ limits: ROOMY })
   const { api } = await server.signIn('ada', { remember: true })
   for (let i = 0; i < 100; i += 1) {
@@ -143,7 +143,7 @@ test('RL-1: after 100 failures in a row the password is good for nothing, howeve
     server.clock.advance(16 * MINUTE)
   }
   expect(refused(await guess(server, 'ada', PASSWORD))).toEqual([401, 'invalid_credentials'])
-  // RL-6: the owner's own session goes on, and what it allows is counted apart.
+  // The owner's own session goes on, and what it allows is counted apart.
   expect(await api.guarded.query()).toBe('ada')
   expect((await api.auth.reauthenticate.mutate({ password: PASSWORD })).session.fresh).toBe(true)
 })

@@ -49,7 +49,7 @@ const header = fc.constantFrom<Record<string, string>>(
   { origin: 'null' },
 )
 
-test(`IN-2: ${RUNS} generated requests to every procedure crash nothing and meet no unexpected error`, {
+test(`IN-2 SH-4: ${RUNS} generated requests to every procedure crash nothing and meet no unexpected error`, {
   timeout: 30 * 60_000,
 }, async () => {
   await using server = await startServer({ registration: 'open' })

@@ -80,7 +80,7 @@ test('AD-4: the last administrator can be neither demoted, disabled nor deleted,
   expect(await reason(api.admin.query())).toBe('forbidden')
 })
 
-test('lists page through every user once, search by beginnings, and refuse a cursor that is not theirs', async () => {
+test('AD-5 IN-5: lists page through every user once, search by beginnings, and refuse a cursor that is not theirs', async () => {
   await using app = await startWithAdmin()
   const { server, api } = app
   for (let i = 0; i < 25; i += 1) await server.auth.users.create({ username: `Müller${i}`, email: `m${i}@example.com` })
@@ -112,7 +112,7 @@ test('lists page through every user once, search by beginnings, and refuse a cur
   for (const limit of [0, 101, 1.5]) expect(await reason(api.auth.users.list.query({ limit }))).toBe('invalid_input')
 })
 
-test('RV-1 RV-3 RV-6: a reset link sets a password once, ends every session, signs nobody in and lifts the lock', async () => {
+test('RL-6 RV-1 RV-3 RV-4 RV-6: a reset link sets a password once, ends every session, signs nobody in and lifts the lock', async () => {
   await using app = await startWithAdmin()
   const { server, api } = app
   const ada = await server.signIn('ada', { remember: true })

@@ -36,7 +36,7 @@ test.each([
   expect(statusOf(await raw(server, get(target)))).toBe(404)
 })
 
-test('TL-2: every answer carries the security headers, those to unparsable requests too', async () => {
+test('CS-6 TL-2: every answer carries the security headers, those to unparsable requests too', async () => {
   await using server = await startServer()
   const answers = await Promise.all([
     raw(server, get('/api/open')),
@@ -56,6 +56,7 @@ test('TL-2: every answer carries the security headers, those to unparsable reque
       'cache-control: no-store',
       "content-security-policy: default-src 'none'",
       'referrer-policy: no-referrer',
+      'cross-origin-resource-policy: same-origin',
     ]) {
       expect(head).toContain(name)
     }
@@ -161,7 +162,7 @@ test('SS-4: a token in the query, the body or another header signs nobody in', a
   expect((await server.post('authFunc', { token, session: token }, { authorization: `Bearer ${token}` })).status).toBe(401)
 })
 
-test('health says alive, readiness says writable', async () => {
+test('SH-6: health says alive, readiness says writable', async () => {
   await using server = await startServer()
   expect((await server.fetch('/healthz')).status).toBe(200)
   expect((await server.fetch('/readyz')).status).toBe(200)

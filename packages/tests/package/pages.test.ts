@@ -1,10 +1,14 @@
-import { globSync, readFileSync } from 'node:fs'
+import { globSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
-import { ROOT, start } from '../support/process.ts'
+import { ROOT, start, temporaryDirectory } from '../support/process.ts'
 
 const { requireSame } = (await import(join(ROOT, 'scripts/docs/project.mjs'))) as {
   requireSame(what: string, inCode: string[], inPage: string[], where: string): void
+}
+const { testedIds, requirementProblems } = (await import(join(ROOT, 'scripts/docs/requirements.mjs'))) as {
+  testedIds(folder?: string): Map<string, Set<string>>
+  requirementProblems(tested: Map<string, Set<string>>, list: string[][]): string[]
 }
 
 const PAGES = [...globSync('*.md', { cwd: ROOT }), ...globSync('docs/*.md', { cwd: ROOT })]
@@ -17,6 +21,20 @@ test('the generated pages are what the code makes of them', async () => {
 test('a name of the code without a sentence is refused, and so is a sentence whose name is gone', () => {
   expect(() => requireSame('reasons', ['a', 'b'], ['a'], 'the page')).toThrow('reasons without a sentence in the page: b')
   expect(() => requireSame('reasons', ['a'], ['a', 'c'], 'the page')).toThrow('the page describes what is gone: c')
+})
+
+test('an id in a test’s name that the requirements do not hold is refused, and so is a P0 without a test', () => {
+  const folder = temporaryDirectory()
+  const name = ['XX-1 XX-2', 'a statement'].join(': ')
+  writeFileSync(join(folder, 'a.test.ts'), `test('${name}', () => {})\n// XX-3: a comment\n`)
+  const tested = testedIds(folder)
+  expect([...tested.keys()]).toEqual(['XX-1', 'XX-2'])
+  const problems = requirementProblems(tested, [
+    ['XX-1', 'P0'],
+    ['XX-3', 'P0'],
+    ['XX-4', 'P1'],
+  ])
+  expect(problems).toEqual([expect.stringMatching(/^XX-2 stands in .*\(a\.test\.ts\)/), 'XX-3 has no test that names it'])
 })
 
 test.each(PAGES)('every link of %s inside the project leads to a file, and to a heading where it names one', (page) => {

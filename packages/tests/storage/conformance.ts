@@ -1,3 +1,4 @@
+import { describe } from 'vitest'
 import { counterAndAuditTests } from './conformance/counters-and-audit.ts'
 import { identityTests } from './conformance/identities.ts'
 import type { Open } from './conformance/records.ts'
@@ -7,9 +8,11 @@ import { storeTests } from './conformance/whole.ts'
 
 /** What every engine promises; see the port for the words. */
 export function storageTests(open: Open): void {
-  userTests(open)
-  sessionTests(open)
-  identityTests(open)
-  counterAndAuditTests(open)
-  storeTests(open)
+  describe('ST-6: the promises of the port', () => {
+    userTests(open)
+    sessionTests(open)
+    identityTests(open)
+    counterAndAuditTests(open)
+    storeTests(open)
+  })
 }
