@@ -104,7 +104,7 @@ test('README: an application that is there already serves the same router by the
   const cwd = newProject()
   const port = await freePort()
   const before = `const db = {}\n${server.replace(/^await .*$/m, '')}`
-  const after = `${replacing(embed, '.listen(3000)', `.listen(${port}, '127.0.0.1', () => console.log('ready'))`)}`
+  const after = replacing(embed, '.listen(3000)', `.listen(${port}, '127.0.0.1', () => console.log('ready'))`)
   writeFileSync(join(cwd, 'app.ts'), before + after)
   await run(process.execPath, [...fromSource, 'app.ts'], { cwd }).seen('ready')
   const call = async (path: string) => {

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -56,6 +56,20 @@ test.runIf(inject('complete'))(
     expect(stderr).toContain('ECONNREFUSED')
   },
 )
+
+const NODE_22 = join(ROOT, 'packages/tests/node_modules/node-22/bin/node')
+
+test.runIf(existsSync(NODE_22))('what the Node that npm brought lacks on this system is said in one sentence', async () => {
+  const dir = temporaryDirectory()
+  const bin = join(dir, 'node/node_modules', `node-${process.platform}-${process.arch}`, 'bin')
+  mkdirSync(bin, { recursive: true })
+  cpSync(join(ROOT, 'scripts/node.mjs'), join(dir, 'node.mjs'))
+  const said = 'node: error while loading shared libraries: libatomic.so.1: cannot open shared object file: No such file or directory'
+  writeFileSync(join(bin, 'node'), `#!/bin/sh\necho '${said}' >&2\nexit 127\n`, { mode: 0o755 })
+  const { code, stderr } = await run(NODE_22, ['--input-type=module', '-e', "(await import('./node.mjs')).checkNode()"], { cwd: dir }).ended
+  const sentence = 'Node >= 24.15 is needed; the Node that npm brought does not start: libatomic.so.1 is missing on this system\n'
+  expect([code, stderr]).toEqual([1, sentence])
+})
 
 test.each(['SIGTERM', 'SIGKILL'] as const)(
   'a server whose npm is ended by %s ends too, and the next npm start has its port',

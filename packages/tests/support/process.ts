@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
@@ -72,9 +72,13 @@ export function cli(args: readonly string[], options: RunOptions) {
 
 /** A port that nobody listens on, for programs that must be told of each other before they start. */
 export async function freePort(): Promise<number> {
+  // Below those that systems give to whoever asks for any: such a one may be somebody else's before it is used.
+  const port = 20_000 + Math.floor(Math.random() * 10_000)
   const probe = createServer()
-  await new Promise<void>((resolve) => void probe.listen(0, '127.0.0.1', resolve))
-  const { port } = probe.address() as AddressInfo
+  const isFree = await new Promise<boolean>((resolve) => {
+    probe.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true))
+  })
+  if (!isFree) return freePort()
   await new Promise((resolve) => probe.close(resolve))
   return port
 }
