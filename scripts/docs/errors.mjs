@@ -97,6 +97,7 @@ curl --cacert .trpc-login/dev-ca.pem -H 'content-type: application/json' -H 'acc
 
 \`\`\`ts
 import { createClient, reasonOf, retryAfterOf } from '@trpc-login/client'
+import type { AppRouter } from '../server.ts'
 
 const { api } = createClient<AppRouter>({ url: 'https://example.com' })
 

@@ -153,6 +153,7 @@ The result stands in \`result.data\`; failed calls are described in [Errors](err
 
 \`\`\`ts
 import { createClient } from '@trpc-login/client'
+import type { AppRouter } from '../server.ts'
 
 const { api } = createClient<AppRouter>({ url: 'https://example.com' })
 
