@@ -21,8 +21,12 @@ const SERVER_LAYERS = [
   ['surface', /^(index|testing)\.ts$|^cli\//],
 ]
 const CLIENT_LAYERS = [
-  ['pure', /^(errors|cookie-jar|require-node)\.ts$/],
-  ['parts', /^(cookie-fetch|session|subscription-link|session-link|file-store|loopback|platform(-.*)?)\.ts$/],
+  ['pure', /^(base-url|errors|cookie-jar|require-node)\.ts$/],
+  [
+    'parts',
+    /^(bounded-fetch|cookie-fetch|session|subscription-link|session-link|shared-source|file-lock|file-store|loopback|refused-stream|tls|platform(-.*)?)\.ts$/,
+  ],
+  ['transport', /^transport\.ts$/],
   ['client', /^client\.ts$/],
   ['surface', /^(index|node)\.ts$/],
 ]

@@ -1,16 +1,13 @@
-import { createTRPCClient, httpBatchLink, httpLink, splitLink, type TRPCClient, type TRPCLink } from '@trpc/client'
+import { createTRPCClient, type TRPCClient } from '@trpc/client'
 import type { AnyRouter, inferRouterOutputs, TRPCDataTransformer } from '@trpc/server'
 import type { Unsubscribable } from '@trpc/server/observable'
-import superjson from 'superjson'
 import { platform } from '#platform'
-import { createCookieFetch, type Fetch } from './cookie-fetch.ts'
+import { parseBaseUrl } from './base-url.ts'
 import type { CookieStore } from './cookie-jar.ts'
+import type { Fetch } from './platform.ts'
 import { type ClientSession, createSession } from './session.ts'
-import { sessionLink, travelsAlone } from './session-link.ts'
-import { subscriptionLink } from './subscription-link.ts'
-
-const MAX_BATCH = 10
-const MAX_URL = 8000
+import { sessionLink } from './session-link.ts'
+import { createTransport } from './transport.ts'
 
 /** Who is signed in, as the application's own router says: the output of its `auth.me`. */
 export type SignedInOf<TRouter extends AnyRouter> =
@@ -20,6 +17,8 @@ export type SignedInOf<TRouter extends AnyRouter> =
 export interface ClientOptions<TRouter extends AnyRouter> {
   /** The server's origin, meaning its `/api`, or the whole base such as `https://host/trpc`. */
   readonly url: string | URL
+  /** Where the procedures are, beside a `url` that is an origin: `/` where they stand at its root. @default '/api' */
+  readonly basePath?: string
   /** What sends requests. @default the platform's `fetch` */
   readonly fetch?: Fetch
   /** Sent with each request, but for subscriptions in browsers. */
@@ -32,6 +31,10 @@ export interface ClientOptions<TRouter extends AnyRouter> {
   readonly recover?: (api: TRPCClient<TRouter>) => Promise<unknown>
   /** Keeps the cookie between runs; without one it lives as long as the client. Not for browsers, which keep it themselves. */
   readonly store?: CookieStore
+  /** How long a request may take in all, its answer included; streams may go on. @default 30 seconds */
+  readonly timeoutMs?: number
+  /** How long an answer, or an event of a stream, may be. Not for browsers, which see to their memory themselves. @default 16 MiB */
+  readonly maxResponseBytes?: number
   /** Allows `http:` on a loopback address, for tests. @default false */
   readonly allowInsecureLoopback?: boolean
   /** @default Date.now */
@@ -52,48 +55,39 @@ export interface Client<TRouter extends AnyRouter> {
  * @throws TypeError when the URL is not one that a session may be sent to
  */
 export function createClient<TRouter extends AnyRouter>(options: ClientOptions<TRouter>): Client<TRouter> {
-  const url = parseUrl(options)
-  const { authPath = 'auth', fetch = globalThis.fetch.bind(globalThis), store = null, now = Date.now } = options
-  const { origin } = url
-  const jar = platform.createCookieJar?.({ name: '__Host-session', origin, store, now }) ?? null
-  // For sign-ins with a provider; they end with the program, so nobody needs to find it later.
-  const signInJar = platform.createCookieJar?.({ name: '__Host-sign-in', origin, store: null, now }) ?? null
-  const cookieFetch = createCookieFetch({ fetch, origin, jars: jar === null || signInJar === null ? null : [jar, signInJar] })
-  const transport = createTransport(options, url.href, authPath, cookieFetch)
+  const { origin, base } = parseBaseUrl(options)
+  const { authPath = 'auth', fetch = platform.fetch, store = null, now = Date.now, recover } = options
+  const { timeoutMs = 30_000, maxResponseBytes = 16 * 1024 * 1024 } = options
+  if (!(timeoutMs > 0 && timeoutMs < 2 ** 31 && maxResponseBytes > 0))
+    throw new TypeError('timeoutMs and maxResponseBytes must be positive')
+  const bounds = { timeoutMs, maxBytes: maxResponseBytes }
+  const cookies = platform.createCookies({ fetch, origin, store, now })
+  const transport = createTransport({ ...options, base, authPath, fetch: cookies.fetch, bounds })
   const open = new Set<Unsubscribable>()
   let closed = false
-  let recovering: Promise<void> | null = null
 
   const { session, recorder } = createSession<SignedInOf<TRouter>>({
     refresh: () => call<SignedInOf<TRouter> | null>('me'),
     signInWith: (provider, { returnTo, remember, link, ...options } = {}) =>
       platform.goToProvider(
         {
-          begin: (loopback) => call<{ url: string }>('oauth.begin', { provider, returnTo, remember, link, ...loopback }),
+          async begin(loopback) {
+            const { url } = await call<{ url: string }>('oauth.begin', { provider, returnTo, remember, link, ...loopback })
+            // It is opened: what else an address can be would run, or write to a terminal.
+            const { protocol, href } = new URL(url)
+            if (!/^https?:/.test(protocol)) throw new TypeError(`address of ${protocol}`)
+            return { url: href }
+          },
           finish: (parameters) => call<SignedInOf<TRouter>>('oauth.finish', { provider, parameters }),
         },
         options,
       ),
   })
-  const link = (recover: (() => Promise<void>) | null): TRPCLink<TRouter> =>
-    sessionLink({
-      authPath,
-      recorder,
-      forget: async () => jar?.clear(),
-      recover,
-      open,
-      isClosed: () => closed,
-    })
-  const plainApi = createTRPCClient<TRouter>({ links: [link(null), transport] })
-  const recoverOnce = () => {
-    recovering ??= (async () => options.recover?.(plainApi))()
-      .then(() => undefined)
-      .finally(() => {
-        recovering = null
-      })
-    return recovering
-  }
-  const api = createTRPCClient<TRouter>({ links: [link(options.recover === undefined ? null : recoverOnce), transport] })
+  const renew = once(async () => (await cookies.renew()) && session.refresh())
+  const shared = { authPath, recorder, cookies, renew, open, signingIn: new Set<Promise<void>>(), isClosed: () => closed }
+  const plainApi = createTRPCClient<TRouter>({ links: [sessionLink(shared, null), transport] })
+  const recoverOnce = recover === undefined ? null : once(() => recover(plainApi))
+  const api = createTRPCClient<TRouter>({ links: [sessionLink(shared, recoverOnce), transport] })
 
   // The path is known only at run time, so the typed proxy cannot name it.
   const call = async <T>(name: string, input?: object): Promise<T> => {
@@ -108,51 +102,15 @@ export function createClient<TRouter extends AnyRouter>(options: ClientOptions<T
     async close() {
       closed = true
       for (const handle of open) handle.unsubscribe()
-      await recovering?.catch(() => undefined)
     },
   }
 }
 
-function createTransport<TRouter extends AnyRouter>(
-  options: ClientOptions<TRouter>,
-  url: string,
-  authPath: string,
-  fetch: Fetch,
-): TRPCLink<TRouter> {
-  const transformer = options.transformer === undefined ? superjson : options.transformer
-  // Whether a transformer belongs here depends on TRouter, which is not known in a generic function.
-  const common = { url, ...(transformer === null ? {} : { transformer }) } as never as { url: string }
-  const http = { ...common, fetch, headers: options.headers ?? {} } as never
-  return splitLink({
-    condition: ({ type }) => type === 'subscription',
-    true: subscriptionLink({
-      url,
-      transformer,
-      EventSource: platform.EventSource,
-      fetch: withHeaders(fetch, options.headers),
-    }) as TRPCLink<TRouter>,
-    false: splitLink({
-      condition: ({ path }) => travelsAlone(path, authPath),
-      true: httpLink(http),
-      false: httpBatchLink({ ...(http as object), maxItems: MAX_BATCH, maxURLLength: MAX_URL } as never),
-    }),
-  })
-}
-
-function withHeaders(fetch: Fetch, headers: Readonly<Record<string, string>> = {}): Fetch {
-  return (input, init) => fetch(input, { ...init, headers: { ...headers, ...Object.fromEntries(new Headers(init?.headers)) } })
-}
-
-function parseUrl({ url: given, allowInsecureLoopback = false }: Pick<ClientOptions<AnyRouter>, 'url' | 'allowInsecureLoopback'>): URL {
-  const url = URL.parse(String(given))
-  const loopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url?.hostname ?? '')
-  if (url === null || url.username !== '' || url.search !== '' || url.hash !== '') {
-    throw new TypeError(`url must be like https://example.com or https://example.com/api, got ${JSON.stringify(String(given))}`)
-  }
-  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && allowInsecureLoopback && loopback)) {
-    throw new TypeError(`url must begin with https://, got ${JSON.stringify(String(given))}`)
-  }
-  if (url.pathname === '/') url.pathname = '/api'
-  url.pathname = url.pathname.replace(/\/+$/, '')
-  return url
+/** Runs one at a time: whoever asks meanwhile gets the same. */
+function once(run: () => Promise<unknown>): () => Promise<unknown> {
+  let running: Promise<unknown> | undefined
+  return () =>
+    (running ??= run().finally(() => {
+      running = undefined
+    }))
 }

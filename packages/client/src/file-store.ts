@@ -1,25 +1,34 @@
 import { randomBytes } from 'node:crypto'
-import { constants, type FileHandle, lstat, mkdir, open, rename, rm } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
-import { setTimeout as wait } from 'node:timers/promises'
+import { constants, type FileHandle, lstat, open, readdir, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import type { CookieStore, StoredCookie } from './cookie-jar.ts'
+import { withLock } from './file-lock.ts'
 
-const LOCK_STEP_MS = 20
-const LOCK_WAIT_MS = 5000
+// Far more than any number of origins needs, and read as a whole.
+const MAX_BYTES = 1024 * 1024
+// Writing takes milliseconds: what is older was left by a program that was killed.
+const STALE_MS = 10_000
+const TEMPORARY = /^(?:\.lock)?\.[0-9a-f]{12}$/
 
 type Cookies = Record<string, StoredCookie>
 
 /**
  * Keeps session cookies in one file, readable by its owner alone: for command-line tools that stay signed in between runs.
- * @throws Error when the file is a link, readable by others, or damaged; it says which and what to do
+ * @throws Error when the file is a link, of another user, readable by others, or damaged; it says which and what to do
  */
 export function fileStore(path: string): CookieStore {
   const file = resolve(path)
+  let swept: Promise<void> | undefined
   return {
-    load: async (origin) => (await read(file))[origin] ?? null,
-    save: (origin, cookie) =>
+    async load(origin) {
+      await (swept ??= sweep(file))
+      return (await read(file))[origin] ?? null
+    },
+    save: (origin, cookie, replaces) =>
       withLock(`${file}.lock`, async () => {
+        await sweep(file)
         const cookies = await read(file)
+        if (replaces !== undefined && cookies[origin]?.value !== replaces) return
         if (cookie === null) delete cookies[origin]
         else cookies[origin] = cookie
         await replace(file, JSON.stringify(cookies))
@@ -33,7 +42,7 @@ async function read(file: string): Promise<Cookies> {
   try {
     return Object.assign(emptyCookies(), JSON.parse(text) as Cookies)
   } catch (cause) {
-    throw new Error(`${file} is not a cookie file; remove it and sign in again`, { cause })
+    throw notCookies(file, cause)
   }
 }
 
@@ -41,10 +50,15 @@ function emptyCookies(): Cookies {
   return Object.create(null) as Cookies
 }
 
+function notCookies(file: string, cause?: unknown): Error {
+  return new Error(`${file} is not a cookie file; remove it and sign in again`, { cause })
+}
+
 async function readPrivate(file: string): Promise<string | null> {
   let handle: FileHandle
   try {
-    handle = await open(file, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0))
+    // Without waiting, as a named pipe in its place would have it.
+    handle = await open(file, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') return null
@@ -52,8 +66,11 @@ async function readPrivate(file: string): Promise<string | null> {
     throw error
   }
   try {
-    const { mode } = await handle.stat()
+    const { mode, uid, size } = await handle.stat()
+    const own = process.getuid?.() ?? uid
+    if (uid !== own) throw new Error(`${file} belongs to another user (${uid}, this one is ${own}); name a file of your own`)
     if (process.platform !== 'win32' && (mode & 0o077) !== 0) throw new Error(`${file} can be read by other users; run: chmod 600 ${file}`)
+    if ((mode & constants.S_IFMT) !== constants.S_IFREG || size > MAX_BYTES) throw notCookies(file)
     return await handle.readFile('utf8')
   } finally {
     await handle.close()
@@ -65,36 +82,28 @@ async function replace(file: string, text: string): Promise<void> {
   const existing = await lstat(file).catch(() => null)
   if (existing?.isSymbolicLink() === true) throw new Error(`${file} is a symbolic link; name the file itself`)
   const temporary = `${file}.${randomBytes(6).toString('hex')}`
-  const handle = await open(temporary, 'wx', 0o600)
   try {
-    await handle.writeFile(text)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-  await rename(temporary, file)
-}
-
-async function withLock<T>(lock: string, run: () => Promise<T>): Promise<T> {
-  await mkdir(dirname(lock), { recursive: true, mode: 0o700 })
-  for (let waited = 0; !(await take(lock)); waited += LOCK_STEP_MS) {
-    // Writing takes milliseconds: a lock this old belongs to a process that died.
-    if (waited >= LOCK_WAIT_MS) await rm(lock, { force: true })
-    await wait(LOCK_STEP_MS)
-  }
-  try {
-    return await run()
-  } finally {
-    await rm(lock, { force: true })
-  }
-}
-
-async function take(lock: string): Promise<boolean> {
-  try {
-    await (await open(lock, 'wx', 0o600)).close()
-    return true
+    const handle = await open(temporary, 'wx', 0o600)
+    try {
+      await handle.writeFile(text)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(temporary, file)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    await rm(temporary, { force: true })
     throw error
+  }
+}
+
+/** Removes what a program that was killed while it wrote has left: it holds cookies. */
+async function sweep(file: string): Promise<void> {
+  const [dir, name] = [dirname(file), basename(file)]
+  const names = await readdir(dir).catch(() => [])
+  for (const found of names) {
+    if (!found.startsWith(name) || !TEMPORARY.test(found.slice(name.length))) continue
+    const stats = await lstat(join(dir, found)).catch(() => null)
+    if (stats !== null && Date.now() - stats.mtimeMs > STALE_MS) await rm(join(dir, found), { force: true })
   }
 }

@@ -1,5 +1,5 @@
 export { type Client, type ClientOptions, createClient, type SignedInOf } from './client.ts'
-export type { Fetch } from './cookie-fetch.ts'
 export type { CookieStore, StoredCookie } from './cookie-jar.ts'
 export { type Reason, reasonOf, retryAfterOf } from './errors.ts'
+export type { Fetch } from './platform.ts'
 export type { ClientSession, SessionState, SignInWithOptions } from './session.ts'

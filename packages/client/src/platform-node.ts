@@ -1,7 +1,25 @@
 import './require-node.ts'
 import { EventSource } from 'eventsource'
-import { createCookieJar } from './cookie-jar.ts'
+import { boundedFetch } from './bounded-fetch.ts'
+import { createCookies } from './cookie-fetch.ts'
 import { goToProvider } from './loopback.ts'
-import type { Platform } from './platform.ts'
+import type { Fetch, Platform } from './platform.ts'
+import { refusalsAsEvents } from './refused-stream.ts'
+import { createAgent } from './tls.ts'
 
-export const platform: Platform = { createCookieJar, EventSource, goToProvider }
+let verifying: Fetch | undefined
+
+/** The global fetch, which an environment variable can keep from looking at certificates; then one of our own, which looks. */
+const fetch: Fetch = (input, init) => {
+  if (process.env['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0') return globalThis.fetch(input, init)
+  verifying ??= createAgent().fetch
+  return verifying(input, init)
+}
+
+export const platform: Platform = {
+  fetch,
+  createCookies,
+  bound: boundedFetch,
+  goToProvider,
+  openSource: (url, { fetch, bounds }) => new EventSource(url, { fetch: refusalsAsEvents(fetch, bounds), maxBufferSize: bounds.maxBytes }),
+}

@@ -35,8 +35,10 @@ export interface SignInWithOptions {
 
 /** What the session link reports. */
 export interface SessionRecorder<S> {
-  /** Grows with each sign-in: an answer that was asked for before one says nothing about it. */
+  /** Grows with each sign-in and sign-out: an answer that was asked for before one says nothing about it. */
   readonly generation: number
+  /** Grows when it may be somebody else who is signed in: what was asked for one user is not asked again for another. */
+  readonly person: number
   signedIn(current: S): void
   /** The same session, seen again. */
   seen(current: S): void
@@ -51,6 +53,15 @@ export function createSession<S>(acts: Pick<ClientSession<S>, 'refresh' | 'signI
   const listeners = new Set<(state: SessionState<S>) => void>()
   let state: SessionState<S> = { status: 'unknown', current: null }
   let generation = 0
+  let person = 0
+  let userId: unknown
+
+  function meet(current: S): void {
+    const { user } = current as { user?: { id?: unknown } }
+    if (userId !== undefined && userId !== user?.id) person += 1
+    userId = user?.id
+    become({ status: 'signed_in', current })
+  }
 
   function become(next: SessionState<S>): void {
     const changed = next.status !== state.status || JSON.stringify(next.current) !== JSON.stringify(state.current)
@@ -77,13 +88,18 @@ export function createSession<S>(acts: Pick<ClientSession<S>, 'refresh' | 'signI
       get generation() {
         return generation
       },
+      get person() {
+        return person
+      },
       signedIn(current) {
         generation += 1
-        become({ status: 'signed_in', current })
+        meet(current)
       },
-      seen: (current) => become({ status: 'signed_in', current }),
+      seen: meet,
       signedOut() {
         generation += 1
+        person += 1
+        userId = undefined
         become({ status: 'signed_out', current: null })
       },
       ended: () => become({ status: 'ended', current: null }),

@@ -1,8 +1,7 @@
 import { TRPCClientError, type TRPCLink } from '@trpc/client'
 import type { AnyRouter, TRPCDataTransformer } from '@trpc/server'
 import { observable } from '@trpc/server/observable'
-import type { Fetch } from './cookie-fetch.ts'
-import type { Platform } from './platform.ts'
+import type { Source } from './platform.ts'
 
 // The JSON-RPC code that tRPC gives to every 5xx: the server may be back at the next attempt.
 const SERVER_ERROR = -32603
@@ -20,11 +19,9 @@ interface Message extends Event {
 export function subscriptionLink(deps: {
   url: string
   transformer: TRPCDataTransformer | null
-  EventSource: Platform['EventSource']
-  fetch: Fetch
+  open: (url: string, path: string) => Source
 }): TRPCLink<AnyRouter> {
-  const { url, transformer, fetch } = deps
-  const EventSource = deps.EventSource as new (url: string, init: object) => globalThis.EventSource
+  const { url, transformer, open } = deps
   const decode = (text: string): unknown => (transformer === null ? JSON.parse(text) : transformer.deserialize(JSON.parse(text)))
 
   function urlOf(path: string, input: unknown, lastEventId: string | null): string {
@@ -37,13 +34,13 @@ export function subscriptionLink(deps: {
   return () =>
     ({ op }) =>
       observable((observer) => {
-        let source: globalThis.EventSource
+        let source: Source
         let lastEventId: string | null = null
         let inactivityMs = 0
         let timer: ReturnType<typeof setTimeout> | undefined
 
         function connect(): void {
-          source = new EventSource(urlOf(op.path, op.input, lastEventId), { withCredentials: true, fetch })
+          source = open(urlOf(op.path, op.input, lastEventId), op.path)
           listen('connected', ({ data }) => {
             inactivityMs = (JSON.parse(data) as { reconnectAfterInactivityMs?: number }).reconnectAfterInactivityMs ?? 0
             observer.next({ result: { type: 'started' } })

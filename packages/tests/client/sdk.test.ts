@@ -6,11 +6,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { TRPCClientError } from '@trpc/client'
+import { createHTTPServer } from '@trpc/server/adapters/standalone'
 import { createClient as createPlainClient } from '@trpc-login/client'
 import { createClient, fileStore, reasonOf, retryAfterOf } from '@trpc-login/client/node'
+import { createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createCookieJar } from '../../client/src/cookie-jar.ts'
-import { type AppRouter, DAY, HOUR, PASSWORD, startServer } from '../support/server.ts'
+import { travelsAlone } from '../../client/src/session-link.ts'
+import { ROOT } from '../support/process.ts'
+import { type AppRouter, createAppRouter, DAY, HOUR, PASSWORD, startServer } from '../support/server.ts'
 
 const TOKEN = 'A'.repeat(43)
 const reason = (call: Promise<unknown>) => call.then(() => 'passed', reasonOf)
@@ -142,6 +146,9 @@ describe('transport', () => {
     'ftp://x',
     'nonsense',
     'https://user:pw@example.com',
+    'https://:p@example.com',
+    'https://user@example.com',
+    'https://example.com/#x',
     'https://example.com/api?x=1',
   ])('CL-1: %s is refused as the server’s URL', (url) => {
     expect(() => createClient<AppRouter>({ url })).toThrow(TypeError)
@@ -160,6 +167,42 @@ describe('transport', () => {
     for (const url of [server.url, `${server.url}/`, `${server.url}/api`, `${server.url}/api/`]) {
       expect((await server.client({ url }).api.open.query()).at).toEqual(new Date(0))
     }
+    for (const basePath of ['/api', '/api/']) expect((await server.client({ basePath }).api.open.query()).at).toEqual(new Date(0))
+  })
+
+  test.each(['/', '/trpc', '/api', '/a/b'])(
+    'a server of its own at %s is called there, batches, single calls and streams',
+    async (basePath) => {
+      const auth = createAuth({ storage: sqliteStorage({ path: ':memory:' }), log: silentLog })
+      await auth.users.create({ username: 'ada', password: PASSWORD })
+      const router = createAppRouter(auth)
+      const options = basePath === '/' ? {} : { basePath: `${basePath}/` }
+      const server = createHTTPServer({ router, createContext: (opts) => auth.createContext(opts), ...options })
+      const port = await listen(server)
+      const url = `http://127.0.0.1:${port}`
+      onTestFinished(async () => {
+        server.close()
+        await auth.close()
+      })
+      for (const where of basePath === '/' ? [{ url, basePath }] : [{ url, basePath }, { url: `${url}${basePath}` }]) {
+        const { api, close } = createPlainClient<AppRouter>({ ...where, allowInsecureLoopback: true })
+        expect((await api.auth.login.mutate({ username: 'ada', password: PASSWORD })).user.username).toBe('ada')
+        expect(await Promise.all([api.guarded.query(), api.guarded.query()])).toEqual(['ada', 'ada'])
+        const tick = await new Promise((resolve, reject) => void api.ticks.subscribe(undefined, { onData: resolve, onError: reject }))
+        expect(tick).toMatchObject({ n: 0, username: 'ada' })
+        await close()
+      }
+    },
+  )
+
+  test.each([
+    ['https://example.com', 'trpc'],
+    ['https://example.com', ''],
+    ['https://example.com', '/x?y'],
+    ['https://example.com', '/x#y'],
+    ['https://example.com/api', '/'],
+  ])('%s with the base path %j is refused', (url, basePath) => {
+    expect(() => createClient<AppRouter>({ url, basePath })).toThrow('basePath must be like / or /trpc')
   })
 
   test('a closed client ends its subscriptions and refuses calls, and the session goes on', async () => {
@@ -181,6 +224,21 @@ describe('transport', () => {
     expect([reasonOf(error), retryAfterOf(error)]).toEqual(['rate_limited', 7])
     expect([reasonOf(new Error('x')), retryAfterOf(null)]).toEqual([null, null])
   })
+})
+
+test('whatever a server demands to come alone travels alone, by the SDK and by the recipe for other clients', () => {
+  const auth = createAuth({ storage: sqliteStorage({ path: ':memory:' }), log: silentLog })
+  const { procedures } = createAppRouter(auth)._def
+  const alone = Object.entries(procedures as Record<string, { _def: { meta?: { alone?: boolean } } }>).flatMap(([path, { _def }]) =>
+    _def.meta?.alone === true ? [path] : [],
+  )
+  expect(alone.length).toBeGreaterThan(8)
+  const [, recipe = ''] = /^const ALONE = \/(.*)\/$/m.exec(readFileSync(join(ROOT, 'docs/client.md'), 'utf8')) ?? []
+  for (const path of alone) {
+    expect(travelsAlone(path, 'auth'), path).toBe(true)
+    expect(path).toMatch(new RegExp(recipe))
+  }
+  expect(['guarded', 'auth.me', 'auth.sessions.list', 'auth.users.createAll'].filter((path) => new RegExp(recipe).test(path))).toEqual([])
 })
 
 const jar = (now = () => 0) => createCookieJar({ name: '__Host-session', origin: 'https://a.example', store: null, now })

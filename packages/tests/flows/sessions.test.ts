@@ -139,16 +139,16 @@ test('of five re-authentications at once one replaces the token, the others are 
 })
 
 test('a re-authentication whose session ends before it writes is told so', async () => {
-  let end = async () => {}
+  let end: (() => Promise<unknown>) | undefined
   await using server = await startServer({
     wrapStorage: (storage) => ({
       ...storage,
-      sessions: { ...storage.sessions, rotate: async (...args) => end().then(() => storage.sessions.rotate(...args)) },
+      sessions: { ...storage.sessions, rotate: async (...args) => Promise.resolve(end?.()).then(() => storage.sessions.rotate(...args)) },
     }),
   })
   const login = await server.post('auth.login', { username: 'ada', password: PASSWORD })
-  const { user } = login.body.result?.data as unknown as { user: { id: string } }
-  end = async () => void (await server.auth.sessions.revokeAll(user.id))
+  const ada = await server.auth.users.findByUsername('ada')
+  end = () => server.auth.sessions.revokeAll(ada?.id ?? '')
   const late = await server.post('auth.reauthenticate', { password: PASSWORD }, { cookie: cookieOf(login.headers) })
   expect([late.status, late.body.error?.data.reason]).toEqual([401, 'session_ended'])
 })
