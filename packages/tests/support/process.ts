@@ -47,6 +47,8 @@ export function run(command: string, args: readonly string[], options: RunOption
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
     stderr += chunk
   })
+  // A program may end before it has read anything.
+  child.stdin.on('error', () => {})
   child.stdin.end(options.input ?? '')
   const ended = new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve) =>
     child.once('close', (code) => resolve({ code, stdout, stderr })),

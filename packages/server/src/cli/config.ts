@@ -9,7 +9,7 @@ import type { Storage } from '../storage/storage.ts'
 import { prepareDataDir, requireDatabase } from './data-directory.ts'
 import { readVariables } from './variables.ts'
 
-export { ConfigError } from './variables.ts'
+export { ConfigError } from './config-error.ts'
 
 /** What the environment says, ready for `createAuth` and `createServer`. */
 export interface Config {

@@ -1,7 +1,8 @@
 import { chmodSync, existsSync, mkdirSync } from 'node:fs'
 import { AuthError } from '../errors.ts'
 import { problemWithPrivateDirectory } from '../private-files.ts'
-import { ConfigError, PREFIX } from './variables.ts'
+import { ConfigError } from './config-error.ts'
+import { PREFIX } from './variables.ts'
 
 /** @throws `not_found`. A database that lost its file but not its log is not missing: opening it says so. */
 export function requireDatabase(file: string): void {

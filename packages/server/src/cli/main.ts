@@ -18,6 +18,7 @@ import {
 } from './administration.ts'
 import { backupDatabase } from './backup.ts'
 import { printCompletion } from './completion.ts'
+import { ConfigError } from './config-error.ts'
 import { doctor } from './doctor.ts'
 import { migrate } from './migrate.ts'
 import { EXIT, say, UsageError } from './output.ts'
@@ -25,7 +26,7 @@ import { serve } from './serve.ts'
 import { addUser } from './user-add.ts'
 import { exportUsers } from './user-export.ts'
 import { importUsers } from './user-import.ts'
-import { ConfigError, describeVariables } from './variables.ts'
+import { describeVariables } from './variables.ts'
 
 const EXIT_OF_REASON: Readonly<Partial<Record<AuthError['reason'], number>>> = {
   not_found: EXIT.notFound,

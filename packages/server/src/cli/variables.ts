@@ -6,12 +6,8 @@ import { readSecretFile } from '../private-files.ts'
 import { isPagePath } from '../return-to.ts'
 import { roleSchema } from '../identifiers.ts'
 import { parseTarget } from '../storage/postgres/driver.ts'
+import { ConfigError } from './config-error.ts'
 import { providersSchema } from './providers.ts'
-
-/** A setting that is unknown or wrong; the message names it and what is allowed. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-}
 
 export const PREFIX = 'TRPC_LOGIN_'
 
