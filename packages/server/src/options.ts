@@ -171,7 +171,6 @@ export type ResolvedOptions = {
   readonly [K in Exclude<keyof AuthOptions, Nested | Defaulted>]?: AuthOptions[K] | undefined
 } & Readonly<Required<Pick<AuthOptions, Defaulted>>> & { readonly [K in Nested]: Readonly<Required<NonNullable<AuthOptions[K]>>> }
 export type SessionOptions = ResolvedOptions['session']
-export type PasswordOptions = ResolvedOptions['password']
 export type LimitOptions = ResolvedOptions['limits']
 
 /**

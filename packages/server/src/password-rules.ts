@@ -1,10 +1,7 @@
-import { z } from 'zod'
 import { COMMON_PASSWORDS } from './common-passwords.ts'
 import { AuthError, invalidInput } from './errors.ts'
+import { canonicalPassword, passwordLength, passwordSchema } from './password-schema.ts'
 
-const MAX_LENGTH = 256
-// Four code units a character hold every decomposed spelling; beyond them nothing is normalised, which takes quadratic time.
-const MAX_UNITS = MAX_LENGTH * 4
 const SHORTEST_RUN = 4
 const OWN_SERVICE = 'trpc-login'
 // Rows of keys and alphabets, as they are typed on and on and backwards.
@@ -24,21 +21,6 @@ const ROWS = [
 ])
 const LONGEST_ROW = Math.max(...ROWS.map((row) => row.length))
 let common: { readonly words: ReadonlySet<string>; readonly longest: number } | undefined
-
-/** Composed and decomposed spellings are one password (NIST SP 800-63B-4 section 3.1.1.2). */
-export function canonicalPassword(password: string): string {
-  return password.normalize('NFC')
-}
-
-/**
- * Any password as typed: long ones are refused, never cut; a lone surrogate has no UTF-8 form and would equal others. Length is that
- * of the canonical form, which is what is hashed and judged: some characters grow to three.
- */
-export const passwordSchema = z
-  .string()
-  .max(MAX_UNITS, { error: `At most ${MAX_LENGTH} characters`, abort: true })
-  .refine((text) => text.isWellFormed(), 'Must be well-formed Unicode')
-  .refine((text) => lengthOf(canonicalPassword(text)) <= MAX_LENGTH, `At most ${MAX_LENGTH} characters`)
 
 /** What a new password is held against. */
 export interface PasswordRules {
@@ -64,7 +46,7 @@ export function requireStrongPassword(password: string, { minLength, contextWord
   if (problem !== undefined) throw invalidInput([{ path: ['password'], message: problem.message }])
   const canonical = canonicalPassword(password)
   const folded = canonical.toLowerCase()
-  const length = lengthOf(canonical)
+  const length = passwordLength(canonical)
   if (length < minLength) throw weak(`Use at least ${minLength} characters; this one has ${length}`)
   const unit = repeatedUnit(folded)
   if (unit.length < folded.length && unit.length < 8) throw weak('Use more than a few repeated characters')
@@ -73,10 +55,6 @@ export function requireStrongPassword(password: string, { minLength, contextWord
   if (isGuessable(unit, [...own, OWN_SERVICE, ...contextWords.map(fold)])) {
     throw weak('This is among the passwords that are tried first; use several words that do not belong together')
   }
-}
-
-function lengthOf(text: string): number {
-  return Array.from(text).length
 }
 
 /** The shortest beginning that, over and over, makes the whole text. */

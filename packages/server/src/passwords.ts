@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
 import { readForeignHash } from './foreign-hashes.ts'
-import { canonicalPassword, type PasswordOwner, type PasswordRules, requireStrongPassword } from './password-rules.ts'
+import { type PasswordOwner, type PasswordRules, requireStrongPassword } from './password-rules.ts'
+import { canonicalPassword } from './password-schema.ts'
 import { createWorkQueue } from './work-queue.ts'
 
 /** Cost of one hash; the defaults are the floor (OWASP Password Storage: 19 MiB, 2 passes, 1 lane). */

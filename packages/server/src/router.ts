@@ -6,7 +6,7 @@ import { emailSchema, identifierSchema, nameSchema, usernameSchema } from './ide
 import type { Identities } from './identities.ts'
 import type { LiveSessions } from './live.ts'
 import type { OAuth } from './oauth.ts'
-import { passwordSchema } from './password-rules.ts'
+import { passwordSchema } from './password-schema.ts'
 import { open as base, type Guarded, type Guards, t } from './procedures.ts'
 import { type CompleteSignIn, createOAuthRouter } from './routers/oauth.ts'
 import { actOf, createAuditRouter, createUsersRouter } from './routers/users.ts'

@@ -10,7 +10,8 @@ import {
   usernameKey,
   usernameSchema,
 } from '../../server/src/identifiers.ts'
-import { passwordSchema, requireStrongPassword } from '../../server/src/password-rules.ts'
+import { requireStrongPassword } from '../../server/src/password-rules.ts'
+import { passwordSchema } from '../../server/src/password-schema.ts'
 import { cpuOf } from '../support/cost.ts'
 
 const HEADERS = 16 * 1024

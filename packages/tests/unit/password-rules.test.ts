@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { COMMON_PASSWORDS } from '../../server/src/common-passwords.ts'
-import { passwordSchema, requireStrongPassword } from '../../server/src/password-rules.ts'
+import { requireStrongPassword } from '../../server/src/password-rules.ts'
+import { passwordSchema } from '../../server/src/password-schema.ts'
 import { createPasswords } from '../../server/src/passwords.ts'
 
 const OWNER = { username: 'ada.lovelace', email: 'countess@example.com' }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Auth } from '../auth.ts'
 import { emailSchema, nameSchema, usernameSchema } from '../identifiers.ts'
-import { passwordSchema } from '../password-rules.ts'
+import { passwordSchema } from '../password-schema.ts'
 import { toUserRow } from '../users.ts'
 import { loadConfig } from './config.ts'
 import { withAuth } from './open.ts'
