@@ -309,6 +309,12 @@ export const REQUIREMENTS = {
     ['CL-4', 'P0', 'The token shows in nothing that is printed.', 'ASVS 16.2.5'],
     ['CL-5', 'P0', 'The session is forgotten when the server says that it ended, and kept on any other failure.', 'ASVS 16.5.2'],
     ['CL-6', 'P0', 'Certificates are always verified; a private authority can be added.', 'ASVS 12.3.2'],
+    [
+      'CL-7',
+      'P1',
+      'How long an answer may take and how large it may be is bounded, and no mutation is sent again by itself.',
+      'ASVS 13.1.3',
+    ],
     ['CL-8', 'P1', 'Only the documented cookie is taken from an answer, strictly parsed.', 'CVE-2026-9679, CVE-2026-11525'],
   ],
   'Parts of the contract': [

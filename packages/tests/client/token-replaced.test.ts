@@ -127,7 +127,7 @@ const KINDS: Record<string, { call: (held: Held, replace: string) => Promise<unk
   'another re-authentication': { call: ({ again }, replace) => again(replace), gives: 'passed' },
 }
 
-describe.each(['reauthenticate', 'changePassword'] as const)('SS-7: calls under way while %s replaces the token', (replace) => {
+describe.each(['reauthenticate', 'changePassword'] as const)('CL-5: calls under way while %s replaces the token', (replace) => {
   test('reach the server once more with the new one, when it was heard of before they were refused', async () => {
     const held = await startHeldServer()
     const states: string[] = []
@@ -165,7 +165,7 @@ describe.each(['reauthenticate', 'changePassword'] as const)('SS-7: calls under 
   })
 })
 
-test('SS-7: of 160 queries while the token is replaced eight times none is lost, while callers without the SDK lose those under way', async () => {
+test('CL-5: of 160 queries while the token is replaced eight times none is lost, while callers without the SDK lose those under way', async () => {
   const { server, client, refusals, reauthenticate } = await startHeldServer()
   const results: Promise<unknown>[] = []
   for (let round = 1; round <= 8; round += 1) {

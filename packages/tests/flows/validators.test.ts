@@ -80,7 +80,7 @@ async function startApp() {
 }
 
 test.each([true, false])(
-  'IN-2: whatever validated the input, the same issues say which fields were refused, and repeat no value (direct path: %s)',
+  'IN-4: whatever validated the input, the same issues say which fields were refused, and repeat no value (direct path: %s)',
   async (isDirect) => {
     const call = await startApp()
     for (const [n, name] of Object.keys(schemas).entries()) {
@@ -97,7 +97,7 @@ test.each([true, false])(
   },
 )
 
-test('IN-2: a validator that only throws is heard without the values, and an application that refuses says what it likes', async () => {
+test('IN-4: a validator that only throws is heard without the values, and an application that refuses says what it likes', async () => {
   const call = await startApp()
   expect((await call('throws', { who: SECRET })).error?.message).toBe('who is …?')
   expect((await call('says', { a: '4242' })).error?.message).toBe('Choose 4242 or another')
@@ -108,7 +108,7 @@ test('IN-2: a validator that only throws is heard without the values, and an app
   ])
 })
 
-test('IN-2: an input that breaks a rule ten thousand times is answered with a hundred issues, and less of them where fields are long', async () => {
+test('IN-4: an input that breaks a rule ten thousand times is answered with a hundred issues, and less of them where fields are long', async () => {
   const call = await startApp()
   const many = await call(
     'numbers',

@@ -83,7 +83,11 @@ describe.each(Object.keys(BUILDS))('an application %s, which has a tRPC of its o
       expect(await call(url, 'auth.register', user), way).toMatchObject({ status: 409, data: { reason: 'conflict' } })
       for (const path of ['ours', 'theirs'])
         expect(await get(path), way).toMatchObject({ status: 409, message: 'Somebody was faster', data: { reason: 'conflict' } })
-      expect(await get('waits'), way).toMatchObject({ status: 429, data: { reason: 'rate_limited', retryAfter: 7 } })
+      expect(await get('waits'), way).toMatchObject({
+        status: 429,
+        retryAfter: '7',
+        data: { reason: 'rate_limited', retryAfter: 7, requestId: expect.stringMatching(/^[0-9a-f-]{36}$/) as string },
+      })
       expect(await get('refuses'), way).toMatchObject({
         status: 400,
         message: 'No good',
