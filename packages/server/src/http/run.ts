@@ -2,7 +2,7 @@ import { AuthError } from '../errors.ts'
 import type { RunningServer } from './server.ts'
 import { ListenError } from './sockets.ts'
 
-const SAME_SIGNAL_MS = 500
+const SAME_SIGNAL_MS = 200
 
 /** What a running server can be told. */
 export interface Orders {
@@ -40,7 +40,7 @@ function exitWithReason(error: unknown): never {
 }
 
 /**
- * What a signal to stop does: `act` the first time, and the next time the end of the process. Signals that come within half a second are one:
+ * What a signal to stop does: `act` the first time, and the next time the end of the process. Signals that come within a fifth of a second are one:
  * a service manager tells all processes at once, and a parent hands on what it was told.
  */
 export function stopOnceThenExit(act: () => unknown): () => void {
