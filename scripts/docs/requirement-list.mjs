@@ -122,7 +122,7 @@ export const REQUIREMENTS = {
     [
       'CS-2',
       'P0',
-      'A browser page of an origin that is not allowed cannot act, whatever its look-alike spelling.',
+      'A browser page of an origin that is not allowed cannot act, however its spelling looks alike.',
       'OWASP CSRF Prevention, ASVS 3.5.1',
     ],
     ['CS-3', 'P0', 'That holds for login, sign-up and logout too.', 'OWASP CSRF Prevention'],
@@ -287,6 +287,12 @@ export const REQUIREMENTS = {
       'Files that hold secrets are refused where other users can read them; there are no default secrets.',
       'ASVS 13.3.1 and 11.1.1',
     ],
+    [
+      'AU-6',
+      'P1',
+      'Users get everything that is stored about them, and deleting an account leaves nothing that names them.',
+      'ASVS 14.2.7',
+    ],
   ],
   Dependencies: [
     [
@@ -301,6 +307,7 @@ export const REQUIREMENTS = {
       'Libraries with known holes stay out: each is at or above the version that mended them.',
       'CVE-2025-43855, CVE-2024-47764, CVE-2022-23631, CVE-2026-9679',
     ],
+    ['SC-3', 'P1', 'A published package holds what it needs and nothing else.', 'OWASP NPM Security'],
   ],
   'Client SDK': [
     ['CL-1', 'P0', 'The session cookie is kept for one origin and sent to no other.', 'CVE-2023-45143, RFC 6265bis'],
@@ -320,6 +327,7 @@ export const REQUIREMENTS = {
   'Parts of the contract': [
     ['C0.8', 'P1', 'What an input unfolds to has a budget: at most 10,000 values and 1 MiB of text.', 'CVE-2022-23631'],
     ['C0.9', 'P1', 'What waits between guard and write is judged again before the write.', 'ASVS 8.3.2'],
-    ['C13.6', 'P1', 'WebSockets: the origin rule holds at the handshake, and each message is judged anew.', 'RFC 6455 10.2, ASVS 4.4.2'],
+    ['C0.11', 'P1', 'Each option of the server that is no function has a name in the environment.', 'operations'],
+    ['C13.6', 'P1', 'WebSockets: the origin rule holds at the handshake, and each message is judged again.', 'RFC 6455 10.2, ASVS 4.4.2'],
   ],
 }

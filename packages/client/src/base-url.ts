@@ -19,7 +19,7 @@ export function parseBaseUrl(options: { url: string | URL; basePath?: string; al
   const { origin, pathname } = url
   if (basePath === undefined) return { origin, base: origin + trimmed(pathname === '/' ? '/api' : pathname) }
   if (pathname !== '/' || !/^\/[^?#]*$/.test(basePath))
-    throw new TypeError(`basePath must be like / or /trpc, beside a url without a path, got ${JSON.stringify([given, basePath])}`)
+    throw new TypeError(`basePath must be like / or /trpc, with a url without a path, got ${JSON.stringify([given, basePath])}`)
   return { origin, base: origin + trimmed(basePath) }
 }
 

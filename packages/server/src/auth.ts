@@ -105,7 +105,7 @@ export function createAuth<const TRole extends string = never, TAttributes exten
     now,
     log,
     baseUrl() {
-      if (baseUrl === undefined) throw new TypeError('createAuth: baseUrl is needed for sign-in with others')
+      if (baseUrl === undefined) throw new TypeError('createAuth: baseUrl is needed for sign-in with a provider')
       return baseUrl
     },
   })

@@ -53,7 +53,7 @@ export function createIdentities(deps: {
         owner === null ? await make(profile, provider, { email, tries, address }) : await adopt(profile, provider, owner, address)
       if (found !== null) return found
     }
-    throw new AuthError('conflict', { message: 'The account changed meanwhile; try again' })
+    throw new AuthError('conflict', { message: 'The account was changed by another call; try again' })
   }
 
   async function adopt(profile: Profile, provider: Provider, owner: UserRecord, address: string | null): Promise<UserRecord | null> {

@@ -159,7 +159,7 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
   async function lostRace({ id }: SessionRecord): Promise<AuthError> {
     const [found] = await store.findByIds([id])
     if (found === undefined || !isLive(found)) return new AuthError('session_ended')
-    return new AuthError('conflict', { message: 'The session got a new token meanwhile; try again' })
+    return new AuthError('conflict', { message: 'Another call gave the session a new token; try again' })
   }
 
   function idleMs(remembered: boolean): number {

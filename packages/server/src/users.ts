@@ -131,7 +131,7 @@ export function createUsers(deps: {
     const at = now()
     const entry = audit.entry('authn_password_change', { actorId: user.id, address }, user.id)
     const changed = await store.setPassword(user.id, { epoch: user.epoch, passwordHash, now: at, keep }, entry)
-    if (!changed) throw new AuthError('conflict', { message: 'The account changed meanwhile; try again' })
+    if (!changed) throw new AuthError('conflict', { message: 'The account was changed by another call; try again' })
     log.info({ userId: user.id }, 'authn_password_change')
     return { token, session: { ...session, tokenHash: keep.to, userEpoch: user.epoch + 1, authenticatedAt: at } }
   }

@@ -1,5 +1,7 @@
 import { globSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { AuthMeta } from '@trpc-login/server'
+import { createTestAuth } from '@trpc-login/server/testing'
 import { expect, test } from 'vitest'
 import { ROOT, start, temporaryDirectory } from '../support/process.ts'
 
@@ -35,6 +37,14 @@ test('an id in a test’s name that the requirements do not hold is refused, and
     ['XX-4', 'P1'],
   ])
   expect(problems).toEqual([expect.stringMatching(/^XX-2 stands in .*\(a\.test\.ts\)/), 'XX-3 has no test that names it'])
+})
+
+test('the page about other clients names exactly the procedures that travel alone', async () => {
+  await using auth = createTestAuth()
+  const procedures = Object.entries(auth.router._def.procedures as unknown as Record<string, { _def: { meta: AuthMeta } }>)
+  const alone = procedures.filter(([, { _def }]) => _def.meta.alone === true).map(([path]) => path)
+  const pattern = new RegExp(/^ {2}\/(\^auth.*)\/$/m.exec(read('docs/client.md'))?.[1] ?? '')
+  expect(procedures.map(([path]) => path).filter((path) => pattern.test(`auth.${path}`))).toEqual(alone)
 })
 
 test.each(PAGES)('every link of %s inside the project leads to a file, and to a heading where it names one', (page) => {

@@ -142,7 +142,7 @@ session
   .action(revokeSessions)
 program
   .command('audit')
-  .description('what was done, by whom and to whom')
+  .description('the audit log: what was done, by which user and to which')
   .command('list')
   .description('list the log, newest first, after the last 30 days of sign-ins and failures')
   .option('--user <user>', 'as actor or subject, by username or id')

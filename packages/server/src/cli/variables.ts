@@ -57,12 +57,12 @@ export const VARIABLES = {
     .describe('page there that is told of a sign-in with a provider that failed; default a plain page of ours'),
   PROVIDERS: providersSchema
     .default([])
-    .describe('whom people may sign in with, as a JSON list; see docs/oauth.md. Holds secrets: use TRPC_LOGIN_PROVIDERS_FILE'),
+    .describe('providers to sign in with, as a JSON list; see docs/oauth.md. Holds secrets: use TRPC_LOGIN_PROVIDERS_FILE'),
   RESET_URL: z
     .url({ protocol: /^https$/, error: 'must be an https URL such as https://app.example.com/reset-password' })
     .optional()
     .describe('page that sets a new password; default /reset-password under APP_URL, else under the public origin'),
-  ROLES: list.pipe(z.array(roleSchema)).default([]).describe("the application's roles beside admin, comma separated"),
+  ROLES: list.pipe(z.array(roleSchema)).default([]).describe("the application's roles besides admin, comma separated"),
   REGISTRATION: z.enum(['open', 'closed'], 'must be open or closed').default('closed').describe('whether auth.register makes accounts'),
 } as const
 

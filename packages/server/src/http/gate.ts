@@ -18,7 +18,7 @@ export interface GateOptions {
 /** Answers a request that must not reach tRPC, and says whether it did. */
 export function refuseAtGate(req: IncomingMessage, res: ServerResponse, options: GateOptions): boolean {
   const url = req.url ?? ''
-  if (url.length > MAX_URL) return refuse(res, 414, 'invalid_input', `The URL may have ${MAX_URL} characters`)
+  if (url.length > MAX_URL) return refuse(res, 414, 'invalid_input', `The URL is too long (at most ${MAX_URL} characters)`)
   // Exactly as sent: what another layer would fold into the prefix is not the prefix.
   if (!url.startsWith(options.basePath)) return refuse(res, 404, 'not_found')
   const { origin, host, 'sec-fetch-site': fetchSite } = req.headers

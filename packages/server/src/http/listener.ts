@@ -63,7 +63,10 @@ export function createListener<TRouter extends AnyRouter>(
 
 /** tRPC reads a body only for procedures with an input; a stated length is refused for all. */
 function refuseLongBody(req: IncomingMessage, res: ServerResponse): boolean {
-  return Number(req.headers['content-length'] ?? 0) > MAX_BODY && refuse(res, 413, 'invalid_input', `The body may have ${MAX_BODY} bytes`)
+  return (
+    Number(req.headers['content-length'] ?? 0) > MAX_BODY &&
+    refuse(res, 413, 'invalid_input', `The body is too large (at most ${MAX_BODY} bytes)`)
+  )
 }
 
 function metaOf(errors: readonly TRPCError[], info: TRPCRequestInfo | undefined): AnswerMeta {

@@ -51,7 +51,7 @@ async function readForm(req: IncomingMessage): Promise<URLSearchParams> {
   let text = ''
   for await (const chunk of req.setEncoding('utf8')) {
     text += String(chunk)
-    if (text.length > MAX_FORM) throw new AuthError('invalid_input', { message: `The form may have ${MAX_FORM} characters` })
+    if (text.length > MAX_FORM) throw new AuthError('invalid_input', { message: `The form is too long (at most ${MAX_FORM} characters)` })
   }
   const form = new URLSearchParams(text)
   return new URLSearchParams(PARAMETERS.flatMap((name) => form.getAll(name).map((value) => [name, value])))

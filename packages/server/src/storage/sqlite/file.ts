@@ -65,7 +65,7 @@ export function prepareFile(path: string): void {
     throw new TypeError(`${path} cannot be written: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, { cause })
   }
   if (!isNew && !isFilledWithin(path, FILL_MS))
-    throw new TypeError(`${path} is empty, as no database of ours is; restore a backup, or remove the file to begin anew`)
+    throw new TypeError(`${path} is empty, as no database of ours is; restore a backup, or remove the file to start over`)
   if (process.platform === 'win32') return
   const wide = statSync(path).mode & 0o077
   if (wide !== 0) throw new TypeError(`${path} can be read by other users; run: chmod 600 ${path}`)
