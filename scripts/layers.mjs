@@ -24,7 +24,7 @@ const CLIENT_LAYERS = [
   ['pure', /^(base-url|errors|cookie-jar|require-node)\.ts$/],
   [
     'parts',
-    /^(bounded-fetch|cookie-fetch|session|subscription-link|session-link|shared-source|file-lock|file-store|loopback|refused-stream|tls|platform(-.*)?)\.ts$/,
+    /^(bounded-fetch|cookie-fetch|session|subscription-link|session-link|shared-source|file-lock|file-store|loopback|stream-fetch|tls|platform(-.*)?)\.ts$/,
   ],
   ['transport', /^transport\.ts$/],
   ['client', /^client\.ts$/],

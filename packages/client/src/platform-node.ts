@@ -4,7 +4,7 @@ import { boundedFetch } from './bounded-fetch.ts'
 import { createCookies } from './cookie-fetch.ts'
 import { goToProvider } from './loopback.ts'
 import type { Fetch, Platform } from './platform.ts'
-import { refusalsAsEvents } from './refused-stream.ts'
+import { streamFetch } from './stream-fetch.ts'
 import { createAgent } from './tls.ts'
 
 let verifying: Fetch | undefined
@@ -21,5 +21,5 @@ export const platform: Platform = {
   createCookies,
   bound: boundedFetch,
   goToProvider,
-  openSource: (url, { fetch, bounds }) => new EventSource(url, { fetch: refusalsAsEvents(fetch, bounds), maxBufferSize: bounds.maxBytes }),
+  openSource: (url, { fetch, bounds }) => new EventSource(url, { fetch: streamFetch(fetch, bounds), maxBufferSize: bounds.maxBytes }),
 }

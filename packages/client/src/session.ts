@@ -57,9 +57,9 @@ export function createSession<S>(acts: Pick<ClientSession<S>, 'refresh' | 'signI
   let userId: unknown
 
   function meet(current: S): void {
-    const { user } = current as { user?: { id?: unknown } }
-    if (userId !== undefined && userId !== user?.id) person += 1
-    userId = user?.id
+    const { id } = (current as { user?: { id?: unknown } } | null)?.user ?? {}
+    if (userId !== undefined && userId !== id) person += 1
+    userId = id
     become({ status: 'signed_in', current })
   }
 

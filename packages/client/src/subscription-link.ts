@@ -42,7 +42,10 @@ export function subscriptionLink(deps: {
         function connect(): void {
           source = open(urlOf(op.path, op.input, lastEventId), op.path)
           listen('connected', ({ data }) => {
-            inactivityMs = (JSON.parse(data) as { reconnectAfterInactivityMs?: number }).reconnectAfterInactivityMs ?? 0
+            const { reconnectAfterInactivityMs = 0 } = JSON.parse(data) as { reconnectAfterInactivityMs?: number }
+            // Not as often as a server may ask for: it would be called again and again without a pause.
+            inactivityMs = reconnectAfterInactivityMs > 0 ? Math.max(reconnectAfterInactivityMs, 1000) : 0
+            watchInactivity()
             observer.next({ result: { type: 'started' } })
             observer.next({ result: { type: 'state', state: 'pending', error: null } })
           })

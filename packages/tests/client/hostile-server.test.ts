@@ -6,6 +6,7 @@ import { createClient } from '@trpc-login/client'
 import { createClient as createNodeClient, reasonOf } from '@trpc-login/client/node'
 import { expect, onTestFinished, test } from 'vitest'
 import { run } from '../support/process.ts'
+import { until } from '../support/remote.ts'
 import { type AppRouter, PASSWORD, startServer } from '../support/server.ts'
 
 const MIB = 1024 * 1024
@@ -92,6 +93,22 @@ test('CL-7: an event without end ends the subscription', async () => {
   const error = await new Promise<Error>((resolve) => void api.ticks.subscribe(undefined, { onError: resolve }))
   expect(error.message).toContain('max buffer size')
   expect(sent()).toBeLessThan(20 * MIB)
+})
+
+test('CL-7: a stream is connected once a second at most, however soon the server asks for it', async () => {
+  for (const text of ['retry: 0\n\n', 'event: connected\ndata: {"reconnectAfterInactivityMs":1}\n\n']) {
+    const at: number[] = []
+    const { api } = await meet((_req, res) => {
+      at.push(performance.now())
+      res.writeHead(200, { 'content-type': 'text/event-stream' }).write(text)
+      if (text.startsWith('retry')) res.end()
+    })
+    const { unsubscribe } = api.ticks.subscribe(undefined, { onError: () => {} })
+    await until(() => at.length >= 3)
+    unsubscribe()
+    const [first = 0, , third = 0] = at
+    expect(third - first).toBeGreaterThan(1900)
+  }
 })
 
 test('CL-7: a subscription that is refused before it begins tells the reason, or at least the status', async () => {

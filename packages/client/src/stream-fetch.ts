@@ -1,12 +1,20 @@
+import { setTimeout as wait } from 'node:timers/promises'
 import { readAtMost } from './bounded-fetch.ts'
 import type { Bounds, Fetch } from './platform.ts'
 
+const PAUSE_MS = 1000
+
 /**
- * A `fetch` for event streams that hands on why the server refused one: an event source itself tells a status at most. What a server
- * says before a stream begins comes as the event by which tRPC ends one.
+ * A `fetch` for one event source. It hands on why the server refused the stream, of which an event source itself tells a status at
+ * most: what a server says before a stream begins comes as the event by which tRPC ends one. And it connects once a second at most,
+ * however soon the server asks to be called again.
  */
-export function refusalsAsEvents(fetch: Fetch, { timeoutMs, maxBytes }: Bounds): Fetch {
+export function streamFetch(fetch: Fetch, { timeoutMs, maxBytes }: Bounds): Fetch {
+  let next = 0
   return async (input, init) => {
+    const early = next - performance.now()
+    if (early > 0) await wait(early, undefined, init?.signal ? { signal: init.signal } : {})
+    next = performance.now() + PAUSE_MS
     const response = await fetch(input, init)
     if (response.ok || response.headers.get('content-type')?.startsWith('application/json') !== true) return response
     try {
