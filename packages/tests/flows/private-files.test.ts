@@ -161,7 +161,7 @@ test.each(['localhost', '127.0.0.2', '::1', '::ffff:127.0.0.1'])('and it is serv
   await server.close()
 })
 
-test.runIf(hasNamespaces)(
+test.runIf(hasNamespaces())(
   'with database and certificate elsewhere everything else may be read-only: working directory, home, temporary directory',
   async () => {
     const { cwd, certFile, keyFile, caFile } = await makeCertificate()

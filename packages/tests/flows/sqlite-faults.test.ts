@@ -106,7 +106,7 @@ test('ST-3 ST-7: a file that another process holds locked is 503 within 2 s for 
   expect((await server.fetch('/api/guarded', { headers: { cookie } })).status).toBe(200)
 })
 
-test.runIf(hasNamespaces)(
+test.runIf(hasNamespaces())(
   'SS-7 ST-3: on a disk that is full writes are 503 and reads go on; with room again all is as before',
   async () => {
     const cwd = temporaryDirectory()
