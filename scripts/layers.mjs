@@ -9,7 +9,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const SERVER_LAYERS = [
   [
     'pure',
-    /^(address|common-passwords|cookies|cursors|endable|errors|foreign-hashes|identifiers|issues|log|origin|password-rules|password-schema|passwords|private-files|purge|request|request-scope|require-node|response|return-to|standard-schema|supported-node|tokens|transformer|turns|work-queue)\.ts$/,
+    /^(address|common-passwords|cookies|cursors|endable|errors|foreign-hashes|identifiers|input-annotations|input-budget|issues|log|origin|password-rules|password-schema|passwords|private-files|purge|request|request-scope|require-node|response|return-to|standard-schema|supported-node|tokens|transformer|turns|work-queue)\.ts$/,
   ],
   ['ports', /^(storage\/storage|providers\/provider)\.ts$/],
   ['options', /^options\.ts$/],

@@ -38,6 +38,10 @@ export function isPlain(accept: string | undefined): boolean {
   return accept === 'application/json'
 }
 
+export function requestScope(): RequestScope | null {
+  return scopes.getStore() ?? null
+}
+
 export function requestId(): string | null {
   return scopes.getStore()?.id ?? null
 }

@@ -1,9 +1,8 @@
 import superjson, { type SuperJSONResult } from 'superjson'
 import { AuthError } from './errors.ts'
-import { wantsPlainJson } from './request-scope.ts'
-
-const MAX_DEPTH = 64
-const MAX_ANNOTATIONS = 1000
+import { requireSoundAnnotations } from './input-annotations.ts'
+import { emptySize, measureJson, measureUnfolded, requireWithinBudget, type Size } from './input-budget.ts'
+import { type RequestScope, requestScope, wantsPlainJson } from './request-scope.ts'
 
 /**
  * superjson on the wire, and plain JSON for callers that have no superjson: plain input is accepted as it is, and
@@ -20,15 +19,18 @@ export const transformer = {
   },
 }
 
+/** Limits what travels, what it unfolds to, and what superjson would do on the way, before it does it. */
 function readInput(value: unknown): unknown {
-  requireBounded(value)
-  if (!isEnvelope(value)) return value
-  requireHarmless(value.meta)
-  try {
-    return superjson.deserialize(value)
-  } catch (cause) {
-    throw new AuthError('invalid_input', { message: 'The superjson envelope is not valid', cause })
+  if (!isEnvelope(value)) {
+    charge(measureJson(value), null)
+    return value
   }
+  const { json, meta } = value
+  const travelled = measureJson(json)
+  requireSoundAnnotations(meta, json)
+  const decoded = decode(value)
+  charge(meta === undefined ? travelled : measureUnfolded(decoded), travelled)
+  return decoded
 }
 
 function isEnvelope(value: unknown): value is SuperJSONResult {
@@ -36,25 +38,27 @@ function isEnvelope(value: unknown): value is SuperJSONResult {
   return Object.keys(value).every((key) => key === 'json' || key === 'meta')
 }
 
-// Iterative, because the very inputs it is there to refuse would overflow a recursive walk.
-function requireBounded(root: unknown): void {
-  let level: unknown[] = [root]
-  for (let depth = 0; level.length > 0; depth += 1) {
-    if (depth > MAX_DEPTH) throw new AuthError('invalid_input', { message: `Input may be nested ${MAX_DEPTH} levels deep` })
-    level = level.flatMap((value) => (typeof value === 'object' && value !== null ? Object.values(value) : []))
+function decode(envelope: SuperJSONResult): unknown {
+  try {
+    return superjson.deserialize(envelope)
+  } catch (cause) {
+    throw new AuthError('invalid_input', { message: 'The superjson envelope is not valid', cause })
   }
 }
 
-/** Typed arrays are allocated before validation, and annotations cost quadratic time (superjson issue 346). */
-function requireHarmless(meta: unknown): void {
-  if (meta === undefined) return
-  let annotations = 0
-  JSON.stringify(meta, (_key, value: unknown) => {
-    annotations += 1
-    if (annotations > MAX_ANNOTATIONS)
-      throw new AuthError('invalid_input', { message: `Input may carry ${MAX_ANNOTATIONS} superjson annotations` })
-    if (value === 'typed-array' || value === 'regexp')
-      throw new AuthError('invalid_input', { message: `superjson type ${value} is not accepted` })
-    return value
-  })
+const spent = new WeakMap<RequestScope, Size>()
+
+/** All calls of a request share what they may cost beyond the text that travelled, which has a limit of its own. */
+function charge(size: Size, travelled: Size | null): void {
+  const scope = requestScope()
+  if (scope === null) return
+  const before = spent.get(scope) ?? emptySize()
+  const after: Size = {
+    values: before.values + (travelled === null ? 0 : Math.max(0, size.values - travelled.values)),
+    text: before.text + (travelled === null ? 0 : Math.max(0, size.text - travelled.text)),
+    paths: before.paths + size.paths,
+    levels: before.levels + size.levels,
+  }
+  requireWithinBudget(after)
+  spent.set(scope, after)
 }

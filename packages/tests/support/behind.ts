@@ -46,6 +46,8 @@ function createProbeRouter(auth: ReturnType<typeof createProbeAuth>['auth'], act
   return t.router({
     auth: auth.router,
     open: t.procedure.input(z.any()).mutation(() => 'open'),
+    echoes: t.procedure.input(z.any()).mutation(({ input }): unknown => input),
+    readsBack: t.procedure.input(z.any()).query(({ input }): unknown => input),
     asksAtOnce: t.procedure.mutation(async ({ ctx }) => (await ctx.auth.signedIn())?.user.username ?? 'nobody'),
     /** A guard by hand, as applications write them. */
     asks: t.procedure.input(z.any()).mutation(async ({ ctx }) => ((await ctx.auth.signedIn()) === null ? 'nobody' : act('asks'))),
