@@ -24,7 +24,9 @@ function openToRead(path: string): number {
   try {
     return openSync(path, 'r')
   } catch (cause) {
-    throw new TypeError(`${path} cannot be read: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, { cause })
+    throw new TypeError(`${path} cannot be read: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}; check path, owner and mode`, {
+      cause,
+    })
   }
 }
 

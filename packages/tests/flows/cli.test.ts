@@ -39,25 +39,18 @@ test('a name that is taken is exit 4', async () => {
   expect([code, stderr]).toEqual([4, expect.stringContaining('\ntrpc-login: This username or address is taken\n')])
 })
 
-/** A command for each that reads or changes a database and may not make one. */
+/** One of each kind of command that may not make a database. */
 const NEED_A_DATABASE = [
   ['user', 'list'],
-  ['user', 'show', 'ada'],
-  ['user', 'set-roles', 'ada', 'admin'],
-  ['user', 'disable', 'ada'],
-  ['user', 'enable', 'ada'],
-  ['user', 'delete', 'ada'],
   ['user', 'reset-password', 'ada'],
   ['user', 'import', 'users.csv'],
-  ['user', 'import', 'users.csv', '--dry-run'],
   ['user', 'export'],
-  ['session', 'list', 'ada'],
   ['session', 'revoke', '--all'],
   ['audit', 'list'],
   ['backup', 'copy.db'],
 ]
 
-test('in a folder without a database every command that may not make one says where it looked, and makes nothing', async () => {
+test('in a folder without a database every command that may not make one says where it looked, and nothing is made', async () => {
   const cwd = temporaryDirectory()
   writeFileSync(join(cwd, 'users.csv'), 'username\nada\n')
   const answers = await Promise.all(NEED_A_DATABASE.map(async (args) => ({ args, ...(await cli(args, { cwd })) })))

@@ -86,7 +86,7 @@ test('ST-4: in process, too, a directory that every user can write is refused fo
   for (const mode of [0o777, 0o1777, 0o702]) {
     chmodSync(shared, mode)
     const message = `${shared} can be written by every user (mode ${mode.toString(8)}); run: chmod o-w ${shared}`
-    expect(() => sqliteStorage({ path: join(shared, 'login.db') })).toThrow(message)
+    await expect(sqliteStorage({ path: join(shared, 'login.db') }).check()).rejects.toThrow(message)
     const auth = createAuth({ storage: sqliteStorage({ path: ':memory:' }), log: silentLog })
     await expect(createServer({ auth, router: auth.router, port: 0, tls: { developmentDir: shared } })).rejects.toThrow(message)
     await auth.close()
@@ -107,8 +107,8 @@ test('the key of the development authority goes through no link that somebody ha
 
 test('TL-3: a certificate that is not valid yet, or no longer, does not start', async () => {
   for (const [from, message] of [
-    [Date.now() + 2 * HOUR, /cert\.pem: the certificate begins on .*, and that is to come\n$/],
-    [Date.now() - 400 * DAY, /cert\.pem: the certificate expired on .*\n$/],
+    [Date.now() + 2 * HOUR, /cert\.pem: the certificate begins on .*, and that is to come; set the clock, or use another until then\n$/],
+    [Date.now() - 400 * DAY, /cert\.pem: the certificate expired on .*; renew it\n$/],
   ] as const) {
     const { cwd, env } = await makeCertificate({ from })
     const { code, stdout, stderr } = await cli(['serve'], { cwd, env })

@@ -19,14 +19,17 @@ import {
 import { backupDatabase } from './backup.ts'
 import { printCompletion } from './completion.ts'
 import { ConfigError } from './config-error.ts'
+import { loadConfig } from './config.ts'
 import { doctor } from './doctor.ts'
 import { migrate } from './migrate.ts'
 import { EXIT, say, UsageError } from './output.ts'
+import { explain, innermost } from './problems.ts'
 import { serve } from './serve.ts'
 import { addUser } from './user-add.ts'
 import { exportUsers } from './user-export.ts'
 import { importUsers } from './user-import.ts'
 import { describeVariables } from './variables.ts'
+import { sayProblem } from './workers.ts'
 
 const EXIT_OF_REASON: Readonly<Partial<Record<AuthError['reason'], number>>> = {
   not_found: EXIT.notFound,
@@ -34,6 +37,8 @@ const EXIT_OF_REASON: Readonly<Partial<Record<AuthError['reason'], number>>> = {
   invalid_input: EXIT.usage,
   weak_password: EXIT.usage,
 }
+
+const LEFT_OVER_MS = 500
 
 const program = new Command('trpc-login')
   .description('Session sign-in for tRPC: the server and its administration.')
@@ -174,6 +179,8 @@ try {
   await program.parseAsync()
 } catch (error) {
   process.exitCode = report(error)
+  // A connection that was never let in would keep the process for a minute.
+  setTimeout(() => process.exit(), LEFT_OVER_MS).unref()
 }
 
 function version(): string {
@@ -188,16 +195,22 @@ function addRoles(value: string, before: readonly string[] = []): string[] {
 function report(error: unknown): number {
   // Commander has printed its own message already; help and version end the same way.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
-  const text = `trpc-login: ${error instanceof Error ? error.message : String(error)}`
   if (error instanceof ConfigError || error instanceof UsageError) {
     // One line for each field or setting that is wrong.
-    sayLines(text)
+    sayLines(`trpc-login: ${error.message}`)
     return EXIT.usage
   }
-  say(text)
+  sayProblem(`trpc-login: ${messageOf(error)}`)
   if (!(error instanceof AuthError)) return EXIT.failure
-  if (error.reason === 'unavailable' && error.cause !== undefined) say(`  ${error.cause.message}`)
   return EXIT_OF_REASON[error.reason] ?? EXIT.failure
+}
+
+/** What a failing database means, rather than to try again later. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const problem = explain(error, loadConfig())
+  if (problem !== null) return `${problem.detail}; ${problem.remedy}`
+  return innermost(error).message
 }
 
 function sayLines(text: string): void {

@@ -7,6 +7,7 @@ import { formatAuthError } from '../errors.ts'
 import { runUntilStopped } from '../http/run.ts'
 import { createServer, type RunningServer } from '../http/server.ts'
 import { transformer } from '../transformer.ts'
+import { requireSoundFile } from './check-database.ts'
 import { type Config, loadConfig } from './config.ts'
 import { nameOfDatabase } from './open.ts'
 import { UsageError } from './output.ts'
@@ -23,6 +24,7 @@ export async function serve(options: { workers: string }): Promise<void> {
   if (!/^\d{1,2}$/.test(options.workers) || workers < 1 || workers > MAX_WORKERS)
     throw new UsageError(`--workers must be 1 to ${MAX_WORKERS}, got ${options.workers}`)
   const config = loadConfig()
+  if (cluster.isPrimary) requireSoundFile(config)
   if (workers === 1) return runUntilStopped(await start(config, {}))
   if (cluster.isPrimary) return runWorkers(workers)
   // What one process may take of the machine, and give to one address, they divide.
@@ -40,6 +42,7 @@ async function start(config: Config, share: { workers?: number; hashes?: number;
   const perAddress = options.trustedProxies.length > 0 ? MAX_PER_PROXY : MAX_PER_ADDRESS
   const limits = { maxConnectionsPerAddress: Math.ceil(perAddress / workers), ...(ticketKeys === undefined ? {} : { ticketKeys }) }
   try {
+    await auth.storage.check()
     return await createServer({ auth, router: t.router({ auth: auth.router }), ...server, ...limits })
   } catch (error) {
     // Its connections would keep the process from ending.

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { runWhileTold, stopOnceThenExit, writeAnnouncement } from '../http/run.ts'
 import type { RunningServer } from '../http/server.ts'
 import { createJsonLog } from '../log.ts'
+import { say } from './output.ts'
 
 const ROTATE_MS = 6 * 60 * 60_000
 const FIRST_PAUSE_MS = 500
@@ -13,6 +14,12 @@ const SETTLED_MS = 10_000
 /** What the first process tells its workers; keys travel on the channel between them and are nowhere else. */
 type Order = { readonly act: 'stop' | 'reload' } | { readonly act: 'keys'; readonly keys: string }
 
+/** What a worker says: where it listens, why it does not start, or else that it waits for keys. */
+interface Word {
+  readonly url?: string
+  readonly problem?: string
+}
+
 /**
  * Keeps a number of processes on one port and one database. Ends with all of them: after a signal, when one cannot start, or by
  * its own end.
@@ -21,6 +28,7 @@ export async function runWorkers(count: number): Promise<void> {
   const log = createJsonLog()
   const accepting = new Set<Worker>()
   const all = new Set<Worker>()
+  const problems = new Set<string>()
   const ended = Promise.withResolvers<number>()
   let keys = randomBytes(48).toString('base64')
   let announced = false
@@ -31,12 +39,17 @@ export async function runWorkers(count: number): Promise<void> {
     const worker = cluster.fork()
     const startedAt = performance.now()
     all.add(worker)
-    worker.on('message', (message: { url?: string }) => {
+    worker.on('message', (message: Word) => {
+      if (message.problem !== undefined) {
+        sayOnce(message.problem)
+        return
+      }
       if (message.url === undefined) {
         order(worker, { act: 'keys', keys })
         return
       }
       accepting.add(worker)
+      problems.clear()
       if (announced || accepting.size < count) return
       announced = true
       writeAnnouncement(message.url)
@@ -51,6 +64,12 @@ export async function runWorkers(count: number): Promise<void> {
       log.warn({ code, signal, pauseMs }, 'worker_ended')
       setTimeout(() => stopping || startOne(), pauseMs)
     })
+  }
+
+  // What keeps one from starting keeps all.
+  function sayOnce(problem: string): void {
+    if (!problems.has(problem)) say(problem)
+    problems.add(problem)
   }
 
   let exitCode = 0
@@ -107,6 +126,12 @@ export async function work(start: (ticketKeys: Buffer) => Promise<RunningServer>
     process.on('SIGINT', () => {})
     process.on('SIGHUP', () => {})
   })
+}
+
+/** Says why this process ends; one of several says it to the first, which says it once. */
+export function sayProblem(problem: string): void {
+  if (cluster.isWorker) process.send?.({ problem })
+  else say(problem)
 }
 
 function askForKeys(): Promise<Buffer> {

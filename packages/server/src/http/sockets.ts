@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Server } from 'node:https'
-import type { Socket } from 'node:net'
+import type { Server as NetServer, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { addressBucket } from '../address.ts'
 import { rawResponse } from './headers.ts'
@@ -68,7 +68,8 @@ export class ListenError extends Error {
   override readonly name = 'ListenError'
 }
 
-export function listen(server: Server, host: string, port: number): Promise<void> {
+/** @throws ListenError naming host, port and reason */
+export function listen(server: NetServer, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const refuse = (cause: NodeJS.ErrnoException) => {
       const why = WHY_NOT[cause.code ?? '']

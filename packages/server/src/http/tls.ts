@@ -55,7 +55,9 @@ function readPem(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new TypeError(`${file} cannot be read: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, { cause })
+    throw new TypeError(`${file} cannot be read: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}; check path, owner and mode`, {
+      cause,
+    })
   }
 }
 
@@ -63,11 +65,14 @@ function readPem(file: string): string {
 export function problemWith({ cert, key }: KeyPair, now: number): string | null {
   try {
     const certificate = new X509Certificate(cert)
-    if (certificate.validFromDate.getTime() > now) return `the certificate begins on ${certificate.validFrom}, and that is to come`
-    if (certificate.validToDate.getTime() <= now) return `the certificate expired on ${certificate.validTo}`
-    return certificate.checkPrivateKey(createPrivateKey(key)) ? null : 'the key does not belong to the certificate'
+    if (certificate.validFromDate.getTime() > now)
+      return `the certificate begins on ${certificate.validFrom}, and that is to come; set the clock, or use another until then`
+    if (certificate.validToDate.getTime() <= now) return `the certificate expired on ${certificate.validTo}; renew it`
+    return certificate.checkPrivateKey(createPrivateKey(key))
+      ? null
+      : 'the key does not belong to the certificate; give the two that were made for each other'
   } catch (error) {
-    return `not a PEM certificate with an unencrypted key (${(error as Error).message})`
+    return `not a PEM certificate with an unencrypted key (${(error as Error).message}); give PEM files, the key without a passphrase`
   }
 }
 

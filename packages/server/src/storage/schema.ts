@@ -256,3 +256,8 @@ export function requireNotNewer(newer: readonly number[]): void {
   if (newer.length === 0) return
   throw new TypeError(`the database has schema version ${newer.at(-1)}, newer than this program knows; upgrade trpc-login`)
 }
+
+/** The tables that these make. */
+export function tablesOf(known: readonly Migration[]): string[] {
+  return known.flatMap(({ statements }) => statements.flatMap((statement) => /^create table (\w+)/.exec(statement)?.[1] ?? []))
+}

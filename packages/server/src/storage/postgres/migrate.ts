@@ -61,10 +61,11 @@ export function readSchema(driver: typeof pg, target: Target): Promise<SchemaSta
 async function withClient<T>(driver: typeof pg, config: pg.ClientConfig, run: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new driver.Client(config)
   client.on('error', () => {})
-  await client.connect()
   try {
+    await client.connect()
     return await run(client)
   } finally {
+    // Also where it was not let in: its connection would keep the process.
     await client.end()
   }
 }

@@ -5,7 +5,7 @@ import { STAND_STILL_MS, START_WAIT_MS } from './file.ts'
 
 const MIGRATIONS_TABLE =
   'create table if not exists trpc_login_migrations (version bigint primary key, name text not null, checksum text not null, applied_at bigint not null)'
-const KNOWN = migrations({ bytes: 'blob', key: 'text' })
+export const KNOWN = migrations({ bytes: 'blob', key: 'text' })
 
 /** Brings the schema up to date. Names what it applied, or would apply. */
 export function applyMigrations(db: DatabaseSync, dryRun: boolean): string[] {
