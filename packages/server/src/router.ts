@@ -108,7 +108,9 @@ export function createRouter(deps: {
     account: {
       update: user
         .input(z.strictObject({ name: nameSchema.nullable().optional() }))
-        .mutation(async ({ ctx, input }) => (input.name === undefined ? ctx.user : toUser(await users.setName(ctx.user.id, input.name)))),
+        .mutation(async ({ ctx, input }) =>
+          input.name === undefined ? ctx.user : toUser(await users.setName(ctx.user.id, input.name, actOf(ctx))),
+        ),
       delete: fresh
         .meta(ALONE)
         .input(z.strictObject({ password: passwordSchema.optional() }))

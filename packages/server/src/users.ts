@@ -147,8 +147,11 @@ export function createUsers(deps: {
     /** By username, compared after folding; `null` when there is none. */
     findByUsername: (username: string) => store.findByUsernameKey(usernameKey(username)),
     /** A user's own name. @throws `not_found`, `invalid_input` */
-    async setName(id: string, name: string | null): Promise<UserRecord> {
-      const user = await store.update(id, { name: rules.change({ name }).name })
+    async setName(id: string, given: string | null, by: Act = SYSTEM): Promise<UserRecord> {
+      const { name } = rules.change({ name: given })
+      const before = (await store.findById(id))?.name ?? null
+      const entry = audit.entry('user_updated', by, id, { before: { name: before }, after: { name } })
+      const user = await store.update(id, { name }, name === before ? undefined : entry)
       if (user === null || typeof user === 'string') throw new AuthError('not_found')
       return user
     },

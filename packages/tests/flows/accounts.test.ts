@@ -141,6 +141,19 @@ test('a user changes the own name, sees all that is stored, and deletes the acco
   expect(await server.auth.users.findByUsername('ada')).toBe(null)
 })
 
+test('AU-3: a change of the own name is in the audit log, with what it was before, by whom and from where; one that changes nothing is not', async () => {
+  await using server = await startServer()
+  const ada = await server.signIn('ada')
+  const id = ada.session.current?.user.id ?? ''
+  for (const name of ['Ada', 'Ada', null]) await ada.api.auth.account.update.mutate({ name })
+  await ada.api.auth.account.update.mutate({})
+  const { items } = await server.auth.audit.list({ userId: id, type: 'user_updated' })
+  expect(items).toMatchObject([
+    { actorId: id, subjectId: id, address: '127.0.0.1', detail: { before: { name: 'Ada' }, after: { name: null } } },
+    { actorId: id, subjectId: id, address: '127.0.0.1', detail: { before: { name: null }, after: { name: 'Ada' } } },
+  ])
+})
+
 test('roles open what they guard, and nothing else does', async () => {
   await using server = await startServer()
   await server.addUser({ username: 'root', roles: ['admin'] })
