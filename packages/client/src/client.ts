@@ -75,7 +75,7 @@ export function createClient<TRouter extends AnyRouter>(options: ClientOptions<T
             const { url } = await call<{ url: string }>('oauth.begin', { provider, returnTo, remember, link, ...loopback })
             // It is opened: what else an address can be would run, or write to a terminal.
             const { protocol, href } = new URL(url)
-            if (!/^https?:/.test(protocol)) throw new TypeError(`address of ${protocol}`)
+            if (!/^https?:/.test(protocol)) throw new TypeError(`sign-in address with ${protocol}`)
             return { url: href }
           },
           finish: (parameters) => call<SignedInOf<TRouter>>('oauth.finish', { provider, parameters }),

@@ -21,5 +21,6 @@ export const platform: Platform = {
   createCookies,
   bound: boundedFetch,
   goToProvider,
-  openSource: (url, { fetch, bounds }) => new EventSource(url, { fetch: streamFetch(fetch, bounds), maxBufferSize: bounds.maxBytes }),
+  openSource: (url, { fetch, headers, bounds }) =>
+    new EventSource(url, { fetch: streamFetch(fetch, headers, bounds), maxBufferSize: bounds.maxBytes }),
 }

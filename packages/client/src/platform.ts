@@ -39,5 +39,5 @@ export interface Platform {
   bound(fetch: Fetch, bounds: Bounds): Fetch
   readonly goToProvider: GoToProvider
   /** `isShared` asks for one stream for all tabs of the page's origin, where the browser can do that. */
-  openSource(url: string, options: { fetch: Fetch; bounds: Bounds; isShared: boolean }): Source
+  openSource(url: string, options: { fetch: Fetch; headers: Readonly<Record<string, string>>; bounds: Bounds; isShared: boolean }): Source
 }

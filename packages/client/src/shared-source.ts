@@ -27,12 +27,20 @@ export function openShared(url: string, open: () => EventSource): Source {
   let isAnswered = false
   let greeting = ''
   let source: EventSource | null = null
+  let doubted: Told | null = null
   let waiting: AbortController
 
   function hear(told: Told): void {
     isAnswered = true
     // Without a name or for the second time: the answer to a question, which another tab may have asked.
     if (told.name === '' || (told.name === 'connected' && readyState === OPEN)) return
+    // What ended another tab's stream may be the end of a session that is no longer this one's: asked again by whoever gets the lock.
+    if (source === null && (told.name === 'serialized-error' || told.readyState === CLOSED)) {
+      hear({ name: 'error', readyState: 0 })
+      doubted = told
+      return
+    }
+    if (source === null) doubted = null
     readyState = told.readyState
     events.dispatchEvent(new MessageEvent(told.name, told))
   }
@@ -49,8 +57,9 @@ export function openShared(url: string, open: () => EventSource): Source {
     for (const name of NAMES)
       mine.addEventListener(name, (event) => {
         const { data, lastEventId } = event as MessageEvent<string>
+        const told = { name, data, lastEventId, readyState: mine.readyState }
         if (name === 'connected') greeting = data
-        tell({ name, data, lastEventId, readyState: mine.readyState })
+        tell(name === 'serialized-error' && doubted?.data !== undefined ? doubted : told)
       })
     return new Promise((resolve) => waiting.signal.addEventListener('abort', () => resolve()))
   }

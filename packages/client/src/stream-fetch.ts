@@ -9,13 +9,13 @@ const PAUSE_MS = 1000
  * most: what a server says before a stream begins comes as the event by which tRPC ends one. And it connects once a second at most,
  * however soon the server asks to be called again.
  */
-export function streamFetch(fetch: Fetch, { timeoutMs, maxBytes }: Bounds): Fetch {
+export function streamFetch(fetch: Fetch, headers: Readonly<Record<string, string>>, { timeoutMs, maxBytes }: Bounds): Fetch {
   let next = 0
   return async (input, init) => {
     const early = next - performance.now()
     if (early > 0) await wait(early, undefined, init?.signal ? { signal: init.signal } : {})
     next = performance.now() + PAUSE_MS
-    const response = await fetch(input, init)
+    const response = await fetch(input, { ...init, headers: { ...headers, ...Object.fromEntries(new Headers(init?.headers)) } })
     if (response.ok || response.headers.get('content-type')?.startsWith('application/json') !== true) return response
     try {
       const body = await readAtMost(response, maxBytes, AbortSignal.timeout(timeoutMs))

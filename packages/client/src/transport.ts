@@ -21,11 +21,10 @@ export function createTransport(deps: {
   const { base: url, authPath, fetch, bounds, headers = {}, transformer = superjson } = deps
   // Whether a transformer belongs here depends on TRouter, which is not known in a generic function.
   const http = { url, ...(transformer === null ? {} : { transformer }), fetch: platform.bound(fetch, bounds), headers } as never
-  const streamFetch = withHeaders(fetch, headers)
   const stream = subscriptionLink({
     url,
     transformer,
-    open: (at, path) => platform.openSource(at, { fetch: streamFetch, bounds, isShared: path === `${authPath}.events` }),
+    open: (at, path) => platform.openSource(at, { fetch, headers, bounds, isShared: path === `${authPath}.events` }),
   })
   const alone = httpLink(http)
   const batch = httpBatchLink({ ...(http as object), maxItems: MAX_BATCH, maxURLLength: MAX_URL } as never)
@@ -34,8 +33,4 @@ export function createTransport(deps: {
     const [runStream, runAlone, runBatch] = [stream(runtime), alone(runtime), batch(runtime)]
     return (call) => (call.op.type === 'subscription' ? runStream : travelsAlone(call.op.path, authPath) ? runAlone : runBatch)(call)
   }
-}
-
-function withHeaders(fetch: Fetch, headers: Readonly<Record<string, string>>): Fetch {
-  return (input, init) => fetch(input, { ...init, headers: { ...headers, ...Object.fromEntries(new Headers(init?.headers)) } })
 }

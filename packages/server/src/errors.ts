@@ -153,7 +153,7 @@ function shapeOfOtherCopy(error: TRPCError): unknown {
 function knownError(error: TRPCError): AuthError | null {
   if (error instanceof AuthError) return error
   const cause: unknown = error.cause
-  return cause instanceof AuthError && cause.code === error.code ? cause : null
+  return cause instanceof AuthError && cause.code === error.code && cause.message === error.message ? cause : null
 }
 
 function messageFor(error: TRPCError, issues: readonly Issue[] | undefined, input: unknown): string {

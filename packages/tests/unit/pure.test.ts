@@ -27,6 +27,10 @@ test('an AuthError is known by another copy of the package and of tRPC, and a cl
   expect([new Error('x'), new TRPCError({ code: 'CONFLICT' }), null, 'x', {}].some((other) => other instanceof AuthError)).toBe(false)
   const shape = { message: '', code: -32009, data: { code: 'CONFLICT', httpStatus: 409 } } as const
   expect(formatAuthError({ shape, error })).toMatchObject({ message: 'Taken', data: { reason: 'conflict' } })
+  const wrapped = new TRPCError({ code: 'CONFLICT', cause: error })
+  expect(formatAuthError({ shape, error: wrapped })).toMatchObject({ message: 'Taken', data: { reason: 'conflict' } })
+  const own = new TRPCError({ code: 'CONFLICT', message: 'In words of its own', cause: error })
+  expect(formatAuthError({ shape, error: own }).message).toBe('In words of its own')
 })
 
 describe('where to go after a sign-in', () => {
