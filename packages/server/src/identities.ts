@@ -117,7 +117,7 @@ export function createIdentities(deps: {
     link,
     /** With what a user signs in, oldest first. */
     async list(userId: string): Promise<Identity[]> {
-      return (await store.list(userId)).map(({ userId: _userId, ...identity }) => ({
+      return (await store.list([userId])).map(({ userId: _userId, ...identity }) => ({
         ...identity,
         createdAt: new Date(identity.createdAt),
       }))

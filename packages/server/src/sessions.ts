@@ -217,7 +217,7 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     },
     /** The live sessions of a user, newest first. */
     async list(userId: string, currentId: string | null = null): Promise<Session[]> {
-      return (await store.list(userId, now())).map((record) => toSession(record, currentId))
+      return (await store.list([userId], now())).map((record) => toSession(record, currentId))
     },
   }
 }

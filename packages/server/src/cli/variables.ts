@@ -34,7 +34,7 @@ export const VARIABLES = {
     .string()
     .refine(
       (url) => /^sqlite:.+/.test(url) || accepts(parseTarget)(url),
-      'must be sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE, the latter with ?changes=poll where there is no LISTEN',
+      'must be sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE',
     )
     .optional()
     .describe('sqlite:PATH or postgres://...; default sqlite:DATA_DIR/login.db'),

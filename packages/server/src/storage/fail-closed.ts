@@ -19,7 +19,7 @@ export function failClosed(storage: Storage, report: (unfit: TypeError) => void 
     migrate: (options) => tellingUnfit(() => storage.migrate(options)),
     schema: () => tellingUnfit(() => storage.schema()),
     check: () => whole.check(),
-    changes: () => whole.changes(),
+    changes: (known) => whole.changes(known),
     close: () => whole.close(),
   }
 }

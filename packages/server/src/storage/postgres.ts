@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { createListening, createPolling } from './postgres/changes.ts'
+import { readChanges } from './postgres/changes.ts'
 import { ANSWER_MS, createConnections } from './postgres/connections.ts'
 import { loadDriver, parseTarget } from './postgres/driver.ts'
 import { createEngine, guarded } from './postgres/engine.ts'
@@ -9,10 +9,7 @@ import type { Storage } from './storage.ts'
 
 /** Where the PostgreSQL database is. */
 export interface PostgresOptions {
-  /**
-   * `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with the driver's parameters such as `sslmode=verify-full`. `changes=poll` is
-   * for engines and poolers without LISTEN and NOTIFY.
-   */
+  /** `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with the driver's parameters such as `sslmode=verify-full`. */
   readonly url: string
 }
 
@@ -25,8 +22,7 @@ export function postgresStorage(options: PostgresOptions): Storage {
   const target = parseTarget(options.url)
   const driver = loadDriver()
   const connections = createConnections(driver, target)
-  const changes = target.changes === 'listen' ? createListening(driver, target) : createPolling(connections, ANSWER_MS)
-  const engine = createEngine(connections, changes)
+  const engine = createEngine(connections)
   let closing: Promise<void> | undefined
 
   return {
@@ -35,9 +31,10 @@ export function postgresStorage(options: PostgresOptions): Storage {
       guarded(async () => (dryRun ? [...(await readSchema(driver, target)).pending] : await migrate(driver, target))),
     schema: () => guarded(() => readSchema(driver, target)),
     check: () => engine.query(async (db) => void (await sql`update trpc_login_lock set name = name where name = 'check'`.execute(db))),
-    changes: () => guarded(changes.current),
+    // Not tried again on another connection: that may be to a server which never heard of what is known here.
+    changes: (known) => guarded(() => connections.use(performance.now() + ANSWER_MS, (connection) => readChanges(connection, known))),
     close() {
-      closing ??= Promise.all([changes.close(), connections.close()]).then(() => {})
+      closing ??= connections.close()
       return closing
     },
   }

@@ -9,6 +9,7 @@ export interface Schema {
   audit: AuditRow
   identities: IdentityRow
   oauth_transactions: TransactionRow
+  changes: ChangesRow
   trpc_login_migrations: { version: number; name: string; checksum: string; applied_at: number }
 }
 
@@ -93,6 +94,14 @@ export interface TransactionRow {
   expires_at: number
 }
 
+export interface ChangesRow {
+  bucket: number
+  /** Raised with every change that somebody may follow. */
+  n: number
+  /** Raised where a session may have ended, or a user changed. */
+  ended: number
+}
+
 /** Column types that the engines name differently. */
 export interface ColumnTypes {
   readonly bytes: 'blob' | 'bytea'
@@ -118,6 +127,7 @@ export function migrations(types: ColumnTypes): Migration[] {
     migration(3, 'administration', administration(types)),
     migration(4, 'attributes', ['alter table users add column attributes text']),
     migration(5, 'sign-in with others', signInWithOthers(types)),
+    migration(6, 'changes', CHANGES),
   ]
 }
 
@@ -231,6 +241,12 @@ function signInWithOthers({ bytes, key }: ColumnTypes): string[] {
     'create index oauth_transactions_expiry on oauth_transactions (expires_at)',
   ]
 }
+
+// The number of rows belongs to a text that is never edited, so it is written out.
+const CHANGES = [
+  'create table changes (bucket bigint primary key, n bigint not null, ended bigint not null)',
+  `insert into changes (bucket, n, ended) values ${Array.from({ length: 256 }, (_, bucket) => `(${bucket}, 0, 0)`).join(', ')}`,
+]
 
 /**
  * What is left to apply, and what only a newer program knows, given what a database says was applied.

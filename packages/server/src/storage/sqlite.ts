@@ -4,9 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, SqliteDialect, sql, type Transaction } from 'kysely'
 import { AuthError } from '../errors.ts'
 import type { Schema } from './schema.ts'
+import { announcing } from './sql/announcements.ts'
 import type { FoundRow, SqlEngine } from './sql/engine.ts'
 import { sessionAndUserQuery } from './sql/sessions.ts'
 import { createSqlStores } from './sql/stores.ts'
+import { createChangesReader, raise } from './sqlite/changes.ts'
 import { MEMORY, open, prepareFile, requireVersion, SQLITE_BUSY, STAND_STILL_MS } from './sqlite/file.ts'
 import { applyMigrations, readSchema } from './sqlite/migrate.ts'
 import { createReadTogether } from './sqlite/read-together.ts'
@@ -109,7 +111,7 @@ function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Stor
   // would save a fifth of the look-up among many sessions, and turn an error of the disk from a 503 into the end of the process.
   const reader = path === MEMORY ? null : open(path)
   let prepared: StatementSync | null = null
-  let version: StatementSync | null = null
+  let readChanges: ReturnType<typeof createChangesReader> | null = null
   let closed = false
 
   function findNow(tokenHash: Uint8Array): FoundRow | null {
@@ -121,17 +123,16 @@ function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Stor
 
   return {
     query: (run) => guarded(() => repeated(() => run(db))),
-    // One writer at a time, from the first read on: nothing to lock, and nobody to tell.
-    transaction: (run, { mayBeLost = false } = {}) =>
-      guarded(() => repeated(() => (mayBeLost ? withoutWaitingForDisk(db, run) : db.transaction().execute(run)))),
+    // One writer at a time, from the first read on: nothing to lock.
+    transaction: (run, { mayBeLost = false } = {}) => {
+      const whole = (trx: Transaction<Schema>) => announcing(trx, raise, run)
+      return guarded(() => repeated(() => (mayBeLost ? withoutWaitingForDisk(db, whole) : db.transaction().execute(whole))))
+    },
     findSession: (tokenHash) => guarded(async () => (reader === null ? findNow(tokenHash) : findTogether(tokenHash))),
-    changes: () =>
+    changes: (known) =>
       guarded(async () => {
-        // The reader's own view of what others did; in memory there is one connection, and no other process.
-        version ??= (reader ?? writer).prepare(
-          reader === null ? 'select total_changes() as version' : 'select data_version as version from pragma_data_version',
-        )
-        return (version.get() as { version: number }).version
+        readChanges ??= createChangesReader(reader ?? writer, { isShared: reader !== null })
+        return readChanges(known)
       }),
     close: async () => {
       if (closed) return

@@ -16,9 +16,20 @@ export interface Storage {
   schema(): Promise<SchemaState>
   /** Whether the database can be reached and written. */
   check(): Promise<void>
-  /** A number that is another one once any process has changed something; cheap enough to be asked for several times a second. */
-  changes(): Promise<number>
+  /** What any process has announced; `known` itself while that is all. Cheap enough to be asked for several times a second. */
+  changes(known: Changes | null): Promise<Changes>
   close(): Promise<void>
+}
+
+/** Counters of changes. */
+export interface Changes {
+  /** For the store alone. */
+  readonly version: number
+  /**
+   * By bucket (see `buckets.ts`): another number once a session or an identity of a user in it began or ended, or such a user changed.
+   * Last uses, counters and the log are no changes.
+   */
+  readonly counts: readonly number[]
 }
 
 /** What separates a database's schema from this program's. */
@@ -189,8 +200,8 @@ export interface SessionStore {
   endAll(userId: string | null, except: string | null, now: number, entry?: AuditRecord): Promise<number>
   /** Ends for good those of these that have expired, so that a clock that is set back revives none. */
   expire(ids: readonly string[], now: number): Promise<void>
-  /** Live ones, newest first. */
-  list(userId: string, now: number): Promise<SessionRecord[]>
+  /** Live ones of these users, newest first. */
+  list(userIds: readonly string[], now: number): Promise<SessionRecord[]>
   /** Removes up to `limit` rows that expired before an instant; answers how many. */
   purge(expiredBefore: number, limit: number): Promise<number>
 }
@@ -254,8 +265,8 @@ export interface IdentityStore {
   ): Promise<'created' | 'identity_taken' | 'username_taken' | 'email_taken'>
   /** `false`, and nothing changed, when the proof no longer holds, the user is disabled, or the identity is linked already. */
   link(identity: IdentityRecord, proof: LinkProof, entry: AuditRecord): Promise<boolean>
-  /** Oldest first. */
-  list(userId: string): Promise<IdentityRecord[]>
+  /** Those of these users, oldest first. */
+  list(userIds: readonly string[]): Promise<IdentityRecord[]>
   /** `last_way` when the user could not sign in any more without it; `false` when this user has no such identity. */
   unlink(id: string, userId: string, entry: AuditRecord): Promise<boolean | 'last_way'>
 }

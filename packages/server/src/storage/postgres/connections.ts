@@ -9,7 +9,6 @@ export const ANSWER_MS = 2000
 const POOL_SIZE = 10
 // Shut down, crashed, starting; or a server that writes no more since another took over, which is found by connecting anew.
 const GONE = /^(?:57P0[1-5]|25006)$/
-const WRITES_SESSION_OR_USER = /^(?:insert into|update|delete from) "(?:users|sessions)"/
 
 /** Whoever waits has waited long enough. */
 export class LateError extends Error {
@@ -24,8 +23,6 @@ export interface Connection {
   readonly db: Kysely<Schema>
   /** A statement that the server parses and plans once a connection. */
   prepared<T>(name: string, text: string, values: readonly unknown[]): Promise<T[]>
-  /** Whether a user or a session was written, so that others are to be told. */
-  hasWritten(): boolean
   /** Why it is of no more use. */
   lost(): Error | null
   /** Whether the end of a transaction was asked for: what became of it is unknown when the connection is lost then. */
@@ -89,7 +86,6 @@ function take(pool: pg.Pool, deadline: number): Promise<pg.PoolClient> {
 function lend(client: pg.PoolClient): Connection & { begin(deadline: number): void } {
   let deadline = 0
   let lost: Error | null = null
-  let written = false
   let committing = false
   const lose = (error: Error) => {
     lost ??= error
@@ -113,7 +109,6 @@ function lend(client: pg.PoolClient): Connection & { begin(deadline: number): vo
       client.query<R>({ ...query, values: query.values?.map(withoutNul) ?? [] }).then(
         (result) => {
           clearTimeout(timer)
-          if (WRITES_SESSION_OR_USER.test(query.text) && result.rowCount !== 0) written = true
           resolve(result)
         },
         (error: Error & { code?: string }) => {
@@ -134,10 +129,8 @@ function lend(client: pg.PoolClient): Connection & { begin(deadline: number): vo
       (await bounded<pg.QueryResultRow>({ name, text, values: [...values] })).rows as T[],
     begin(until) {
       deadline = until
-      written = false
       committing = false
     },
-    hasWritten: () => written,
     lost: () => lost,
     isCommitting: () => committing,
   }

@@ -5,21 +5,17 @@ import type pg from 'pg'
 const SERVER_LIMIT_MS = 2500
 const CONNECT_MS = 2000
 
-/** How to reach a database, and how to learn there of changes. */
+/** How to reach a database. */
 export interface Target {
   readonly connectionString: string
-  readonly changes: 'listen' | 'poll'
 }
 
-/** Splits off what the driver does not know. @throws TypeError, without the URL, which holds a password */
+/** @throws TypeError, without the URL, which holds a password */
 export function parseTarget(url: string): Target {
-  const [address = '', query = ''] = url.split('?', 2)
-  const parameters = new URLSearchParams(query)
-  const changes = parameters.get('changes') ?? 'listen'
-  parameters.delete('changes')
-  if (!/^postgres(ql)?:\/\/./.test(address)) throw new TypeError('url must be postgres://USER:PASSWORD@HOST:PORT/DATABASE')
-  if (changes !== 'listen' && changes !== 'poll') throw new TypeError('changes in the url must be listen or poll')
-  return { connectionString: parameters.size === 0 ? address : `${address}?${parameters.toString()}`, changes }
+  if (!/^postgres(ql)?:\/\/./.test(url)) throw new TypeError('url must be postgres://USER:PASSWORD@HOST:PORT/DATABASE')
+  if (new URLSearchParams(url.split('?', 2)[1]).has('changes'))
+    throw new TypeError('url must not hold changes=: every server learns of changes from the table `changes`; remove it')
+  return { connectionString: url }
 }
 
 /** The optional peer. @throws TypeError saying how to install it */

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AuthError } from '../../errors.ts'
+import { announcing } from '../sql/announcements.ts'
 import type { FoundRow, SqlEngine } from '../sql/engine.ts'
 import { sessionAndUserQuery } from '../sql/sessions.ts'
-import type { Changes } from './changes.ts'
+import { raise } from './changes.ts'
 import { ANSWER_MS, type Connection, type Connections, LateError } from './connections.ts'
 import { codeOf } from './migrate.ts'
 
@@ -15,37 +16,21 @@ const MAX_PAUSE_MS = 60
 const COLLIDED = new Set(['40001', '40P01', '23505', '23503'])
 const SCHEMA_BEHIND = new Set(['42P01', '42703'])
 
-export function createEngine(connections: Connections, changes: Changes): SqlEngine {
+export function createEngine(connections: Connections): SqlEngine {
   // Put together once: that takes longer than sending it.
   let text: string | undefined
 
   return {
     locksRows: true,
-    query: (run) =>
-      guarded(async () => {
-        const [result, written] = await connections.use(performance.now() + ANSWER_MS, async (connection) => {
-          const result = await run(connection.db)
-          const written = connection.hasWritten()
-          if (written) await changes.announce(connection.db)
-          return [result, written] as const
-        })
-        if (written) changes.noteOwn()
-        return result
-      }),
-    transaction: (run, { lockFirst = false, quiet = false } = {}) =>
+    query: (run) => guarded(() => connections.use(performance.now() + ANSWER_MS, ({ db }) => run(db))),
+    transaction: (run, { lockFirst = false } = {}) =>
       guarded(() =>
-        repeated(connections, async (connection) => {
-          const result = await connection.db
+        repeated(connections, ({ db }) =>
+          db
             .transaction()
             .setIsolationLevel(lockFirst ? 'read committed' : 'serializable')
-            .execute(async (trx) => {
-              const result = await run(trx)
-              if (!quiet && connection.hasWritten()) await changes.announce(trx)
-              return result
-            })
-          if (!quiet && connection.hasWritten()) changes.noteOwn()
-          return result
-        }),
+            .execute((trx) => announcing(trx, raise, run)),
+        ),
       ),
     findSession: (tokenHash) =>
       guarded(() =>

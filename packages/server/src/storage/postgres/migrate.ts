@@ -4,8 +4,6 @@ import { compareSchema, type Migration, migrations } from '../schema.ts'
 import type { SchemaState } from '../storage.ts'
 import { clientConfig, type Target } from './driver.ts'
 
-export const CHANGE_BUCKETS = 16
-
 const ANSWER_MS = 2000
 
 const TRIES = 10
@@ -19,10 +17,7 @@ const FOUNDATION = [
   `create table if not exists trpc_login_migrations (
     version bigint primary key, name text not null, checksum text not null, applied_at bigint not null
   )`,
-  'create table if not exists trpc_login_changes (bucket bigint primary key, count bigint not null)',
   "insert into trpc_login_lock values ('migrations'), ('check') on conflict do nothing",
-  `insert into trpc_login_changes values ${Array.from({ length: CHANGE_BUCKETS }, (_, bucket) => `(${bucket}, 0)`).join(', ')}
-    on conflict do nothing`,
 ]
 
 // Bytes decide the order, as on SQLite, whatever language the database was made for.

@@ -1,15 +1,16 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import type { Schema, SessionRow, UserRow } from '../schema.ts'
+import type { Announce } from './announcements.ts'
 
 /** What the SQL stores need of an engine. */
 export interface SqlEngine {
-  /** Runs one read or a self-contained write. */
+  /** Runs one read, or a self-contained write that concerns nobody's session or account. */
   query<T>(run: (db: Kysely<Schema>) => Promise<T>): Promise<T>
   /**
    * Runs a write transaction as if no other ran at the same time, and again where the engine finds that one did. Nothing but its
-   * argument may be used inside, and nothing else may be changed.
+   * arguments may be used inside, and nothing else may be changed. What it announces is heard when it holds, and only then.
    */
-  transaction<T>(run: (trx: Transaction<Schema>) => Promise<T>, options?: TransactionOptions): Promise<T>
+  transaction<T>(run: (trx: Transaction<Schema>, announce: Announce) => Promise<T>, options?: TransactionOptions): Promise<T>
   /** Whether others write while a transaction is under way, so that one which is `lockFirst` has to lock. @default false */
   readonly locksRows?: boolean
   /** The prepared read behind every guarded call. */
@@ -19,8 +20,6 @@ export interface SqlEngine {
 export interface TransactionOptions {
   /** The first statement writes, or locks, the rows that decide, so that the engine need not look for what others read. */
   readonly lockFirst?: boolean
-  /** Neither ends nor changes anybody's session, so nobody need hear of it. */
-  readonly quiet?: boolean
   /** It must outlive the process, but may be gone after a power failure: nothing was acknowledged to anybody by it. */
   readonly mayBeLost?: boolean
 }

@@ -2,7 +2,7 @@ import type { Transaction } from 'kysely'
 import type { IdentityRow, Schema } from '../schema.ts'
 import type { IdentityRecord, IdentityStore, LinkProof } from '../storage.ts'
 import { note } from './audit.ts'
-import type { SqlEngine } from './engine.ts'
+import { inParts, type SqlEngine } from './engine.ts'
 import { toUserOrNull } from './rows.ts'
 import { insertUser } from './users.ts'
 
@@ -21,7 +21,7 @@ export function createIdentityStore({ query, transaction }: SqlEngine): Identity
         ),
       ),
     createUser: (user, identity, { created, released }) =>
-      transaction(async (trx) => {
+      transaction(async (trx, announce) => {
         if (await isLinked(trx, identity)) return 'identity_taken'
         if (!(await insertUser(trx, user))) return (await isUsername(trx, user.usernameKey)) ? 'username_taken' : 'email_taken'
         if (!(await insert(trx, identity))) {
@@ -30,28 +30,26 @@ export function createIdentityStore({ query, transaction }: SqlEngine): Identity
         }
         await note(trx, created)
         if (user.email === null || user.emailVerifiedAt === null) return 'created'
-        for (const id of await releaseClaims(trx, user.email)) await note(trx, released(id))
+        const losers = await releaseClaims(trx, user.email)
+        announce(losers, 'ended')
+        for (const id of losers) await note(trx, released(id))
         return 'created'
       }),
     link: (identity, proof, entry) =>
-      transaction(async (trx) => {
+      transaction(async (trx, announce) => {
         if (!(await holds(trx, identity.userId, proof)) || !(await insert(trx, identity))) return false
+        announce([identity.userId], 'moved')
         await note(trx, entry)
         return true
       }),
-    list: (userId) =>
+    list: (userIds) =>
       query(async (db) => {
-        const rows = await db
-          .selectFrom('identities')
-          .selectAll()
-          .where('user_id', '=', userId)
-          .orderBy('created_at')
-          .orderBy('id')
-          .execute()
-        return rows.map(toIdentity)
+        const rows: IdentityRow[] = []
+        for (const part of inParts(userIds)) rows.push(...(await db.selectFrom('identities').selectAll().where('user_id', 'in', part).execute()))
+        return rows.map(toIdentity).toSorted(oldestFirst)
       }),
     unlink: (id, userId, entry) =>
-      transaction(async (trx) => {
+      transaction(async (trx, announce) => {
         // Writing to the user first makes two that unlink at once wait for each other on every engine.
         const user = await trx
           .updateTable('users')
@@ -63,6 +61,7 @@ export function createIdentityStore({ query, transaction }: SqlEngine): Identity
         if (user === undefined || !own.some((identity) => identity.id === id)) return false
         if (user.password_hash === null && own.length === 1) return 'last_way'
         await trx.deleteFrom('identities').where('id', '=', id).execute()
+        announce([userId], 'moved')
         await note(trx, entry)
         return true
       }),
@@ -129,6 +128,10 @@ async function holds(trx: Transaction<Schema>, userId: string, proof: LinkProof)
     .where('expires_at', '>', proof.now)
     .executeTakeFirst()
   return session !== undefined
+}
+
+function oldestFirst(a: IdentityRecord, b: IdentityRecord): number {
+  return a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1)
 }
 
 function toIdentity(row: IdentityRow): IdentityRecord {

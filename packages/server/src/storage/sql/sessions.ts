@@ -1,5 +1,5 @@
 import type { ExpressionBuilder, Kysely, Transaction } from 'kysely'
-import type { Schema } from '../schema.ts'
+import type { Schema, SessionRow } from '../schema.ts'
 import type { SessionRecord, SessionStore } from '../storage.ts'
 import { note } from './audit.ts'
 import { type FoundRow, inParts, type SessionAndUserRow, type SqlEngine } from './engine.ts'
@@ -9,7 +9,7 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
   return {
     start: (session, { replaces, maxPerUser, entry }) =>
       transaction(
-        async (trx) => {
+        async (trx, announce) => {
           const user = await trx
             .updateTable('users')
             .set({ last_login_at: session.createdAt })
@@ -18,9 +18,9 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
             .where('disabled_at', 'is', null)
             .executeTakeFirst()
           if (user.numUpdatedRows === 0n) return false
-          if (replaces !== null) await trx.deleteFrom('sessions').where('token_hash', '=', replaces).execute()
+          if (replaces !== null) announce(await removeByHash(trx, replaces), 'ended')
           await trx.insertInto('sessions').values(fromSession(session)).execute()
-          await endBeyond(trx, session, maxPerUser)
+          announce([session.userId], (await endBeyond(trx, session, maxPerUser)) > 0 ? 'ended' : 'moved')
           await note(trx, entry)
           return true
         },
@@ -51,22 +51,28 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
               .execute()
           }
         },
-        { lockFirst: true, quiet: true, mayBeLost: true },
+        { lockFirst: true, mayBeLost: true },
       ),
     rotate: (id, { from, to, authenticatedAt }) =>
-      query(async (db) => {
-        const result = await db
-          .updateTable('sessions')
-          .set({ token_hash: to, authenticated_at: authenticatedAt })
-          .where('id', '=', id)
-          .where('token_hash', '=', from)
-          .where('ended_at', 'is', null)
-          .executeTakeFirst()
-        return result.numUpdatedRows === 1n
-      }),
+      transaction(
+        async (trx, announce) => {
+          const rotated = await trx
+            .updateTable('sessions')
+            .set({ token_hash: to, authenticated_at: authenticatedAt })
+            .where('id', '=', id)
+            .where('token_hash', '=', from)
+            .where('ended_at', 'is', null)
+            .returning('user_id')
+            .executeTakeFirst()
+          if (rotated === undefined) return false
+          announce([rotated.user_id], 'ended')
+          return true
+        },
+        { lockFirst: true },
+      ),
     end: (id, userId, now, entry) =>
       transaction(
-        async (trx) => {
+        async (trx, announce) => {
           const result = await trx
             .updateTable('sessions')
             .set(ended(now))
@@ -76,6 +82,7 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
             .where('expires_at', '>', now)
             .executeTakeFirst()
           if (result.numUpdatedRows !== 1n) return false
+          announce([userId], 'ended')
           await note(trx, entry)
           return true
         },
@@ -83,9 +90,11 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
       ),
     endAll: (userId, except, now, entry) =>
       transaction(
-        async (trx) => {
+        async (trx, announce) => {
           const count = await endSessions(trx, userId, except, now)
-          if (count > 0) await note(trx, entry)
+          if (count === 0) return 0
+          announce(userId === null ? 'everyone' : [userId], 'ended')
+          await note(trx, entry)
           return count
         },
         { lockFirst: true },
@@ -103,20 +112,16 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
               .execute()
           }
         },
-        { lockFirst: true, quiet: true },
+        { lockFirst: true },
       ),
-    list: (userId, now) =>
+    list: (userIds, now) =>
       query(async (db) => {
-        const rows = await db
-          .selectFrom('sessions')
-          .selectAll()
-          .where('user_id', '=', userId)
-          .where('ended_at', 'is', null)
-          .where('expires_at', '>', now)
-          .orderBy('created_at', 'desc')
-          .orderBy('id', 'desc')
-          .execute()
-        return rows.map(toSession)
+        const rows: SessionRow[] = []
+        for (const part of inParts(userIds)) {
+          const live = db.selectFrom('sessions').selectAll().where('user_id', 'in', part)
+          rows.push(...(await live.where('ended_at', 'is', null).where('expires_at', '>', now).execute()))
+        }
+        return rows.map(toSession).toSorted(newestFirst)
       }),
     purge: (expiredBefore, limit) =>
       query(async (db) => {
@@ -171,7 +176,18 @@ export async function endSessions(db: Kysely<Schema>, userId: string | null, exc
   return Number(result.numUpdatedRows)
 }
 
-async function endBeyond(trx: Transaction<Schema>, { userId, createdAt }: SessionRecord, maxPerUser: number): Promise<void> {
+/** Answers whose they were. */
+async function removeByHash(trx: Transaction<Schema>, tokenHash: Uint8Array): Promise<string[]> {
+  const removed = await trx.deleteFrom('sessions').where('token_hash', '=', tokenHash).returning('user_id').execute()
+  return removed.map((row) => row.user_id)
+}
+
+function newestFirst(a: SessionRecord, b: SessionRecord): number {
+  return b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1)
+}
+
+/** Answers how many ended. */
+async function endBeyond(trx: Transaction<Schema>, { userId, createdAt }: SessionRecord, maxPerUser: number): Promise<number> {
   const live = await trx
     .selectFrom('sessions')
     .select('id')
@@ -183,4 +199,5 @@ async function endBeyond(trx: Transaction<Schema>, { userId, createdAt }: Sessio
     .execute()
   const beyond = live.slice(maxPerUser).map(({ id }) => id)
   if (beyond.length > 0) await trx.updateTable('sessions').set(ended(createdAt)).where('id', 'in', beyond).execute()
+  return beyond.length
 }

@@ -52,7 +52,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         ),
       ),
     update: (id, change, entry) =>
-      transaction(async (trx) => {
+      transaction(async (trx, announce) => {
         const before = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
         if (before === undefined) return null
         const { name, email, emailVerifiedAt, roles, attributes } = change
@@ -76,22 +76,28 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         if (after.roles !== before.roles && !isAdmin(after) && (await isLastAdmin(trx, before))) return 'last_admin'
         await trx.updateTable('users').set(after).where('id', '=', id).execute()
         if (after.email !== before.email) await trx.deleteFrom('resets').where('user_id', '=', id).execute()
+        announce([id], 'ended')
         await note(trx, entry)
         return toUser(after)
       }),
     rehash: (id, { from, to }) =>
-      query(async (db) => {
-        const result = await db
-          .updateTable('users')
-          .set({ password_hash: to })
-          .where('id', '=', id)
-          .where('password_hash', '=', from)
-          .executeTakeFirst()
-        return result.numUpdatedRows === 1n
-      }),
+      transaction(
+        async (trx, announce) => {
+          const result = await trx
+            .updateTable('users')
+            .set({ password_hash: to })
+            .where('id', '=', id)
+            .where('password_hash', '=', from)
+            .executeTakeFirst()
+          if (result.numUpdatedRows !== 1n) return false
+          announce([id], 'ended')
+          return true
+        },
+        { lockFirst: true },
+      ),
     setPassword: (id, { epoch, passwordHash, now, keep }, entry) =>
       transaction(
-        async (trx) => {
+        async (trx, announce) => {
           const changed = await trx
             .updateTable('users')
             .set({ password_hash: passwordHash, epoch: epoch + 1 })
@@ -102,6 +108,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
             )
             .executeTakeFirst()
           if (changed.numUpdatedRows === 0n) return false
+          announce([id], 'ended')
           await endSessions(trx, id, keep?.sessionId ?? null, now)
           await voidPending(trx, id)
           await note(trx, entry)
@@ -116,7 +123,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         { lockFirst: true },
       ),
     setDisabledAt: (id, disabledAt, now, entry) =>
-      transaction(async (trx) => {
+      transaction(async (trx, announce) => {
         const before = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
         if (before === undefined) return null
         if (disabledAt !== null && (await isLastAdmin(trx, before))) return 'last_admin'
@@ -124,15 +131,17 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         await trx.updateTable('users').set(after).where('id', '=', id).execute()
         await endSessions(trx, id, null, now)
         await voidPending(trx, id)
+        announce([id], 'ended')
         await note(trx, entry)
         return toUser(after)
       }),
     delete: (id, entry) =>
-      transaction(async (trx) => {
+      transaction(async (trx, announce) => {
         const user = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
         if (user === undefined) return false
         if (await isLastAdmin(trx, user)) return 'last_admin'
         await trx.deleteFrom('users').where('id', '=', id).execute()
+        announce([id], 'ended')
         await note(trx, entry)
         await trx.updateTable('audit').set({ address: null }).where('actor_id', '=', id).execute()
         await trx.updateTable('audit').set({ address: null }).where('subject_id', '=', id).where('actor_id', 'is', null).execute()
@@ -166,7 +175,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
       ),
     finishReset: (tokenHash, { passwordHash, now }, entry) =>
       transaction(
-        async (trx) => {
+        async (trx, announce) => {
           const used = await trx
             .deleteFrom('resets')
             .where('token_hash', '=', tokenHash)
@@ -181,6 +190,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
             .execute()
           await endSessions(trx, used.user_id, null, now)
           await voidPending(trx, used.user_id)
+          announce([used.user_id], 'ended')
           await note(trx, entry)
           return true
         },
