@@ -9,11 +9,11 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const SERVER_LAYERS = [
   [
     'pure',
-    /^(address|common-passwords|cookies|cursors|endable|errors|foreign-hashes|identifiers|input-annotations|input-budget|issues|log|origin|password-rules|password-schema|passwords|private-files|purge|request|request-scope|require-node|response|return-to|standard-schema|supported-node|tokens|transformer|turns|work-queue)\.ts$/,
+    /^(address|buckets|common-passwords|cookies|cursors|endable|errors|foreign-hashes|identifiers|input-annotations|input-budget|issues|log|origin|password-rules|password-schema|passwords|private-files|purge|request|request-scope|require-node|response|return-to|standard-schema|supported-node|tokens|transformer|turns|work-queue)\.ts$/,
   ],
   ['ports', /^(storage\/storage|providers\/provider)\.ts$/],
   ['options', /^options\.ts$/],
-  ['domain', /^(attempts|attributes|throttle|sessions|users|user-admin|user-rules|live|identities|oauth|audit|refusals)\.ts$/],
+  ['domain', /^(attempts|attributes|throttle|sessions|users|user-admin|user-rules|live|account-events|identities|oauth|audit|refusals)\.ts$/],
   ['edge', /^(caller-ip|context|request-auth|procedures|router)\.ts$|^routers\//],
   ['adapters', /^(storage|providers)\//],
   ['auth', /^auth\.ts$/],
@@ -34,7 +34,7 @@ const CLIENT_LAYERS = [
 // What a layer may not reach, beside other layers.
 const FORBIDDEN = [
   {
-    where: /^packages\/server\/src\/(throttle|sessions|users|user-admin|user-rules|live|identities|oauth|audit)\.ts$/,
+    where: /^packages\/server\/src\/(throttle|sessions|users|user-admin|user-rules|live|account-events|identities|oauth|audit)\.ts$/,
     what: /^(@trpc\/|node:https?$)/,
     why: 'the domain knows neither tRPC nor HTTP',
   },

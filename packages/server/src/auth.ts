@@ -1,3 +1,4 @@
+import { createAccountEvents } from './account-events.ts'
 import { createAttributeRules } from './attributes.ts'
 import { type Audit, createAudit } from './audit.ts'
 import { createCallerIp } from './caller-ip.ts'
@@ -111,11 +112,12 @@ export function createAuth<const TRole extends string = never, TAttributes exten
   })
   const { appUrl = '', failurePath = null } = resolved
   const completeSignIn = createCompleteSignIn({ oauth, sessions, appUrl })
-  const live = createLiveSessions({ store: storage.sessions, identities, changes: storage.changes, sessions, now, log })
+  const live = createLiveSessions({ store: storage.sessions, identities: storage.identities, changes: storage.changes, sessions, now, log })
+  const events = createAccountEvents({ live, now })
   const guards = createGuards({ sessions, live, refusals: createRefusals({ audit, now, log }) })
 
   return {
-    router: createRouter({ users, audit, sessions, live, guards, registration, oauth, identities, completeSignIn }),
+    router: createRouter({ users, audit, sessions, events, guards, registration, oauth, identities, completeSignIn }),
     requireUser: asGuard(guards.requireUser),
     requireFresh: (maxAgeMs) => asGuard(guards.requireFresh(maxAgeMs)),
     requireRole: (role) => asGuard(guards.requireRole(role)),

@@ -1,55 +1,67 @@
+import { bucketOf } from './buckets.ts'
 import { endable } from './endable.ts'
 import { AuthError } from './errors.ts'
-import type { Identities } from './identities.ts'
 import type { Log } from './log.ts'
 import type { Live, Sessions } from './sessions.ts'
-import type { SessionStore } from './storage/storage.ts'
-import { toUser } from './users.ts'
+import type { Changes, IdentityRecord, IdentityStore, SessionRecord, SessionStore } from './storage/storage.ts'
 
 const TICK_MS = 250
 // A store that cannot be asked for this long ends the streams, as it would refuse the requests.
 const MAX_FAILURES = 3
 
-/** What happened to a user's account or to another of their sessions. */
-export interface AccountEvent {
-  readonly type: 'signed_in' | 'session_revoked' | 'session_ended' | 'account_changed'
-  readonly at: Date
+/** A user as stored, with what a stream of account events shows beside it. */
+export interface Account extends Live {
+  /** All live sessions of the user. */
+  readonly sessions: readonly SessionRecord[]
+  readonly identities: readonly IdentityRecord[]
 }
 
-interface Follower {
-  /** The session or its user may have changed; it is still live. */
-  changed(live: Live): void
-  ended(error: AuthError): void
-}
+/** Who is told of changes; still live when told so. */
+export type Follower = { ended(error: AuthError): void } & (
+  | { readonly wants: 'session'; changed(live: Live): void }
+  | { readonly wants: 'account'; changed(account: Account): void }
+)
 
 /** Says why a stream may not go on, or `null`. */
 export type Refusal = (live: Live) => AuthError | null
 
+interface Watched {
+  live: Live
+  readonly bucket: number
+  /** Not compared since it began: what happened between its look-up and then was announced before anybody listened. */
+  unseen: boolean
+}
+
 export type LiveSessions = ReturnType<typeof createLiveSessions>
 
-/** Watches the sessions behind open streams: one question to the store each tick, however many there are. */
+/** Watches the sessions behind open streams: one question to the store each tick, and more only for users of whom something was announced. */
 export function createLiveSessions(deps: {
-  store: SessionStore
-  identities: Pick<Identities, 'list'>
-  changes: () => Promise<number>
-  sessions: Pick<Sessions, 'isLive' | 'noteEnd' | 'list'>
+  store: Pick<SessionStore, 'findByIds' | 'list'>
+  identities: Pick<IdentityStore, 'list'>
+  changes: (known: Changes | null) => Promise<Changes>
+  sessions: Pick<Sessions, 'isLive' | 'noteEnd'>
   now: () => number
   log: Log
 }) {
   const { store, identities, sessions, now, log } = deps
-  const followers = new Map<Follower, Live>()
+  const followers = new Map<Follower, Watched>()
   let timer: NodeJS.Timeout | undefined
-  let known: number | null = null
+  let known: Changes | null = null
   let asking = false
   let failures = 0
 
   /** Tells a follower of changes until it is told to stop or the session ends. */
-  function follow(live: Live, follower: Follower): () => void {
-    followers.set(follower, live)
-    // What happened between the look-up and now was announced before anybody listened.
-    known = null
+  function follow(live: Live, follower: Follower) {
+    const watched: Watched = { live, bucket: bucketOf(live.user.id), unseen: true }
+    followers.set(follower, watched)
     timer ??= setInterval(() => void tick(), TICK_MS).unref()
-    return () => forget(follower)
+    return {
+      stop: () => forget(follower),
+      /** At the next tick, whether anything was announced or not. */
+      lookAgain() {
+        watched.unseen = true
+      },
+    }
   }
 
   function forget(follower: Follower): void {
@@ -63,10 +75,12 @@ export function createLiveSessions(deps: {
     if (asking) return
     asking = true
     try {
-      const version = await deps.changes()
-      const isDue = version !== known || [...followers.values()].some((live) => !sessions.isLive(live))
-      if (isDue) await compare()
-      known = version
+      const before = known
+      const changes = await deps.changes(before)
+      const moved = (bucket: number) => before === null || changes.counts[bucket] !== before.counts[bucket]
+      const due = [...followers].filter(([, { live, bucket, unseen }]) => unseen || moved(bucket) || !sessions.isLive(live))
+      if (due.length > 0) await compare(due)
+      known = changes
       failures = 0
     } catch (error) {
       known = null
@@ -77,22 +91,34 @@ export function createLiveSessions(deps: {
     }
   }
 
-  async function compare(): Promise<void> {
-    const asked = [...followers]
-    const ids = new Set(asked.map(([, { session }]) => session.id))
+  async function compare(due: readonly (readonly [Follower, Watched])[]): Promise<void> {
+    for (const [, watched] of due) watched.unseen = false
+    const ids = new Set(due.map(([, { live }]) => live.session.id))
     const found = new Map((await store.findByIds([...ids])).map((live) => [live.session.id, live]))
-    for (const [follower, { session }] of asked) {
-      const live = found.get(session.id)
+    const wanting = due.filter(([{ wants }, { live }]) => wants === 'account' && found.has(live.session.id))
+    const accounts = await accountsOf(new Set(wanting.map(([, { live }]) => live.user.id)))
+    for (const [follower, watched] of due) {
       if (!followers.has(follower)) continue
+      const live = found.get(watched.live.session.id)
       if (live === undefined || !sessions.isLive(live)) {
         forget(follower)
         if (live !== undefined) sessions.noteEnd(live.session)
         follower.ended(new AuthError('session_ended'))
-      } else {
-        followers.set(follower, live)
-        follower.changed(live)
+        continue
       }
+      watched.live = live
+      if (follower.wants === 'session') follower.changed(live)
+      else follower.changed({ ...live, ...accounts(live.user.id) })
     }
+  }
+
+  /** Two queries for all users together. */
+  async function accountsOf(userIds: ReadonlySet<string>): Promise<(userId: string) => Omit<Account, keyof Live>> {
+    const ids = [...userIds]
+    const [live, linked] = ids.length === 0 ? [[], []] : await Promise.all([store.list(ids, now()), identities.list(ids)])
+    const sessionsBy = Map.groupBy(live, ({ userId }) => userId)
+    const identitiesBy = Map.groupBy(linked, ({ userId }) => userId)
+    return (userId) => ({ sessions: sessionsBy.get(userId) ?? [], identities: identitiesBy.get(userId) ?? [] })
   }
 
   function endAll(cause: unknown): void {
@@ -113,7 +139,8 @@ export function createLiveSessions(deps: {
     return endable(source, (end) => {
       const onAbort = () => end(null)
       signal?.addEventListener('abort', onAbort)
-      const stop = follow(live, {
+      const { stop } = follow(live, {
+        wants: 'session',
         changed(next) {
           const refusal = refuse(next)
           if (refusal !== null) end(refusal)
@@ -127,58 +154,15 @@ export function createLiveSessions(deps: {
     })
   }
 
-  /** What happens to a user, as this session's user is to see it, until the session ends. */
-  async function* events(live: Live, signal: AbortSignal | undefined): AsyncGenerator<AccountEvent, void> {
-    let wake = Promise.withResolvers<Live | null>()
-    // A rejection must not go unheard when it comes while nobody waits.
-    wake.promise.catch(() => {})
-    const stop = follow(live, { changed: (next) => wake.resolve(next), ended: (error) => wake.reject(error) })
-    const onAbort = () => wake.resolve(null)
-    signal?.addEventListener('abort', onAbort)
-    try {
-      let before = await snapshot(live)
-      for (;;) {
-        const next = await wake.promise
-        if (next === null) return
-        wake = Promise.withResolvers()
-        wake.promise.catch(() => {})
-        const after = await snapshot(next)
-        for (const type of differences(before, after, now())) yield { type, at: new Date(now()) }
-        before = after
-      }
-    } catch (error) {
-      if (error instanceof AuthError && error.reason === 'session_ended') yield { type: 'session_ended', at: new Date(now()) }
-      throw error
-    } finally {
-      stop()
-      signal?.removeEventListener('abort', onAbort)
-    }
-  }
-
-  async function snapshot({ user }: Live): Promise<Snapshot> {
-    const ends = (await sessions.list(user.id)).map(({ id, expiresAt }) => [id, expiresAt.getTime()] as const)
-    const account = [toUser(user), user.epoch, user.passwordHash, await identities.list(user.id)]
-    return { account: JSON.stringify(account), ends: new Map(ends) }
-  }
-
   return {
+    follow,
     whileLive,
-    events,
+    /** The account behind a session as it is now. */
+    async accountOf(live: Live): Promise<Account> {
+      const { id } = live.user
+      return { ...live, ...(await accountsOf(new Set([id])))(id) }
+    },
     /** Ends every stream that is followed; callers come back to another process, or to this one when it is there again. */
     close: () => endAll('closing'),
   }
-}
-
-interface Snapshot {
-  readonly account: string
-  /** The user's sessions, and when each would expire. */
-  readonly ends: ReadonlyMap<string, number>
-}
-
-function differences(before: Snapshot, after: Snapshot, at: number): AccountEvent['type'][] {
-  const types: AccountEvent['type'][] = []
-  if ([...after.ends.keys()].some((id) => !before.ends.has(id))) types.push('signed_in')
-  if ([...before.ends].some(([id, expiresAt]) => !after.ends.has(id) && expiresAt > at)) types.push('session_revoked')
-  if (before.account !== after.account) types.push('account_changed')
-  return types
 }

@@ -1,10 +1,10 @@
 import { z } from 'zod'
+import type { AccountEvents } from './account-events.ts'
 import type { Audit } from './audit.ts'
 import type { AuthContext } from './context.ts'
 import { AuthError } from './errors.ts'
 import { emailSchema, identifierSchema, nameSchema, usernameSchema } from './identifiers.ts'
 import type { Identities } from './identities.ts'
-import type { LiveSessions } from './live.ts'
 import type { OAuth } from './oauth.ts'
 import { passwordSchema } from './password-schema.ts'
 import { open as base, type Guarded, type Guards, t } from './procedures.ts'
@@ -22,14 +22,14 @@ export function createRouter(deps: {
   users: Users & UserAdmin
   audit: Audit
   sessions: Sessions
-  live: LiveSessions
+  events: AccountEvents
   guards: Guards
   registration: 'open' | 'closed'
   oauth: OAuth
   identities: Identities
   completeSignIn: CompleteSignIn
 }) {
-  const { users, audit, sessions, live, guards, registration, oauth, identities, completeSignIn } = deps
+  const { users, audit, sessions, events, guards, registration, oauth, identities, completeSignIn } = deps
   const open = base.meta({ access: 'public' })
   const user = guards.requireUser.meta({ access: 'user' })
   const fresh = guards.requireFresh().meta({ access: 'fresh' })
@@ -93,7 +93,7 @@ export function createRouter(deps: {
         const renewed = await users.changePassword(ctx.records.user, ctx.records.session, newPassword, ctx.auth.address)
         return ctx.auth.replace(ctx.records.user, renewed)
       }),
-    events: guards.requireUserAtStart.meta({ access: 'user' }).subscription(({ ctx, signal }) => live.events(ctx.records, signal)),
+    events: guards.requireUserAtStart.meta({ access: 'user' }).subscription(({ ctx, signal }) => events(ctx.records, signal)),
     sessions: {
       list: user.query(({ ctx }) => sessions.list(ctx.user.id, ctx.session.id)),
       revoke: user.input(z.strictObject({ id: z.string().max(64) })).mutation(async ({ ctx, input }) => {

@@ -153,7 +153,7 @@ test('SS-7: a stream whose session cannot be checked any more ends as unavailabl
   await using server = await startServer({
     wrapStorage: (storage) => ({
       ...storage,
-      changes: () => (broken ? Promise.reject(new Error('gone')) : storage.changes()),
+      changes: (known) => (broken ? Promise.reject(new Error('gone')) : storage.changes(known)),
     }),
   })
   const client = await server.signIn()

@@ -1,4 +1,5 @@
 import { describe } from 'vitest'
+import { announcementTests } from './conformance/announcements.ts'
 import { counterAndAuditTests } from './conformance/counters-and-audit.ts'
 import { identityTests } from './conformance/identities.ts'
 import type { Open } from './conformance/records.ts'
@@ -13,6 +14,7 @@ export function storageTests(open: Open): void {
     sessionTests(open)
     identityTests(open)
     counterAndAuditTests(open)
+    announcementTests(open)
     storeTests(open)
   })
 }

@@ -9,13 +9,14 @@ import { sqliteStorage } from '@trpc-login/server'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { storageTests } from './conformance.ts'
 
+const ALL_MIGRATIONS = ['1 users and sessions', '2 attempts', '3 administration', '4 attributes', '5 sign-in with others', '6 changes']
+
 function directory(): string {
   const dir = mkdtempSync(join(tmpdir(), 'trpc-login-storage-'))
   onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
   return dir
 }
 
-const ALL_MIGRATIONS = ['1 users and sessions', '2 attempts', '3 administration', '4 attributes', '5 sign-in with others']
 const engines = { file: () => join(directory(), 'login.db'), memory: () => ':memory:' }
 for (const [name, path] of Object.entries(engines)) {
   describe(`SQLite in a ${name}`, () => {
@@ -33,7 +34,7 @@ test('four processes that start on one fresh file migrate once, and of 200 reads
   const counts = await Promise.all(Array.from({ length: 4 }, async () => Number((await run()).stdout)))
   expect(counts).toEqual([200, 200, 200, 200])
   using db = new DatabaseSync(path)
-  expect(db.prepare('select count(*) as n from trpc_login_migrations').get()).toEqual({ n: 5 })
+  expect(db.prepare('select count(*) as n from trpc_login_migrations').get()).toEqual({ n: ALL_MIGRATIONS.length })
   expect(db.prepare('select count from attempts').get()).toEqual({ count: 800 })
 })
 

@@ -56,7 +56,7 @@ export function sqliteStorage(options: SqliteOptions): Storage {
     migrate: async (how) => storage().migrate(how),
     schema: async () => storage().schema(),
     check: async () => storage().check(),
-    changes: async () => storage().changes(),
+    changes: async (known) => storage().changes(known),
     close: async () => opened?.close(),
   }
 }

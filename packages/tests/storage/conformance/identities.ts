@@ -27,8 +27,8 @@ export function identityTests(open: Open): void {
     expect(await storage.identities.link(identity({ id: 'i2', provider: 'other' }), proof, entry('a2'))).toBe(false)
     expect((await storage.identities.findUser('https://issuer', 'sub'))?.id).toBe('u1')
     expect(await storage.identities.findUser('https://other', 'sub')).toBe(null)
-    expect(await storage.identities.list('u1')).toEqual([identity()])
-    expect(await storage.identities.list('u2')).toEqual([])
+    expect(await storage.identities.list(['u1'])).toEqual([identity()])
+    expect(await storage.identities.list(['u2'])).toEqual([])
     expect((await storage.audit.list(ANY)).map(({ id }) => id)).toEqual(['a1'])
   })
 
@@ -48,7 +48,7 @@ export function identityTests(open: Open): void {
     expect(await link('ended', { sessionId: 's1', now: 2001 })).toBe(false)
     await storage.users.setDisabledAt('u1', 3000, 3000)
     expect(await link('disabled', { verifiedEmail: 'a@example.com' })).toBe(false)
-    expect((await storage.identities.list('u1')).map(({ subject }) => subject)).toEqual(['live', 'proved'])
+    expect((await storage.identities.list(['u1'])).map(({ subject }) => subject)).toEqual(['live', 'proved'])
   })
 
   test('a user comes with an identity or not at all, and the answer says what was taken', async () => {
@@ -102,7 +102,7 @@ export function identityTests(open: Open): void {
     const unlink = (id: string) => storage.identities.unlink(id, 'u1', entry(`unlinked ${id}`))
     const answers = await Promise.all(Array.from({ length: RACERS }, (_, index) => unlink(index % 2 === 0 ? 'i1' : 'i2')))
     expect(answers.filter((answer) => answer === true)).toHaveLength(1)
-    const [left] = await storage.identities.list('u1')
+    const [left] = await storage.identities.list(['u1'])
     expect(await unlink(left?.id ?? '')).toBe('last_way')
     expect(await storage.identities.unlink(left?.id ?? '', 'u2', entry('x'))).toBe(false)
     await storage.users.setPassword('u1', { epoch: 0, passwordHash: 'h', now: 5, keep: null })

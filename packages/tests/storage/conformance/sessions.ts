@@ -43,7 +43,7 @@ export function sessionTests(open: Open): void {
     for (const [index, id] of ['s1', 's2', 's3'].entries()) await storage.sessions.start(session({ id, createdAt: 1000 + index }), LIMITS)
     await storage.sessions.start(session({ id: 's4', createdAt: 1004 }), { replaces: hash('s3'), maxPerUser: 2 })
     expect(await storage.sessions.find(hash('s3'))).toBe(null)
-    expect((await storage.sessions.list('u1', 1005)).map(({ id }) => id)).toEqual(['s4', 's2'])
+    expect((await storage.sessions.list(['u1'], 1005)).map(({ id }) => id)).toEqual(['s4', 's2'])
   })
 
   test('use moves a live session forward, never backward, and never revives one', async () => {
@@ -81,7 +81,7 @@ export function sessionTests(open: Open): void {
     }
     expect(await storage.sessions.endAll(null, 's-u2', 2000)).toBe(1)
     expect(await storage.sessions.endAll(null, null, 2000)).toBe(1)
-    expect(await storage.sessions.list('u2', 2000)).toEqual([])
+    expect(await storage.sessions.list(['u2'], 2000)).toEqual([])
   })
 
   test('of 20 that sign in at once where two sessions are allowed, two stay', async () => {
@@ -90,7 +90,7 @@ export function sessionTests(open: Open): void {
     const start = (index: number) =>
       storage.sessions.start(session({ id: `s${index}`, createdAt: 1000 + index }), { replaces: null, maxPerUser: 2 })
     expect(await winners(start)).toBe(RACERS)
-    expect(await storage.sessions.list('u1', 1500)).toHaveLength(2)
+    expect(await storage.sessions.list(['u1'], 1500)).toHaveLength(2)
   })
 
   test('of 20 that rotate one token at once, one does, and an ended session is not rotated', async () => {
@@ -117,7 +117,7 @@ export function sessionTests(open: Open): void {
     await storage.users.create(user())
     for (const id of ['s1', 's2', 's3']) await storage.sessions.start(session({ id }), LIMITS)
     expect(await storage.sessions.endAll('u1', 's2', 2000)).toBe(2)
-    expect((await storage.sessions.list('u1', 2000)).map(({ id }) => id)).toEqual(['s2'])
+    expect((await storage.sessions.list(['u1'], 2000)).map(({ id }) => id)).toEqual(['s2'])
     expect(await storage.sessions.endAll('u1', null, 2000)).toBe(1)
   })
 

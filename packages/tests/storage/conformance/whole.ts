@@ -1,19 +1,7 @@
 import { expect, test } from 'vitest'
-import { hash, LIMITS, type Open, session, user } from './records.ts'
+import { hash, LIMITS, type Open, session } from './records.ts'
 
 export function storeTests(open: Open): void {
-  test('the number of changes is another one after each change, and the same after none', async () => {
-    await using storage = await open()
-    const before = await storage.changes()
-    await storage.users.findById('u1')
-    expect(await storage.changes()).toBe(before)
-    await storage.users.create(user())
-    const after = await storage.changes()
-    expect(after).not.toBe(before)
-    await storage.sessions.start(session(), LIMITS)
-    expect(await storage.changes()).not.toBe(after)
-  })
-
   test('ST-5: the schema of a fresh store is neither behind nor ahead', async () => {
     await using storage = await open()
     expect(await storage.schema()).toEqual({ pending: [], newer: [] })

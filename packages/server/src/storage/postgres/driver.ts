@@ -13,9 +13,11 @@ export interface Target {
 /** @throws TypeError, without the URL, which holds a password */
 export function parseTarget(url: string): Target {
   if (!/^postgres(ql)?:\/\/./.test(url)) throw new TypeError('url must be postgres://USER:PASSWORD@HOST:PORT/DATABASE')
-  if (new URLSearchParams(url.split('?', 2)[1]).has('changes'))
-    throw new TypeError('url must not hold changes=: every server learns of changes from the table `changes`; remove it')
-  return { connectionString: url }
+  const [address = '', query = ''] = url.split('?', 2)
+  const parameters = new URLSearchParams(query)
+  // Of earlier versions, where it chose how servers hear of changes; the driver would send it on to the server.
+  parameters.delete('changes')
+  return { connectionString: parameters.size === 0 ? address : `${address}?${parameters.toString()}` }
 }
 
 /** The optional peer. @throws TypeError saying how to install it */

@@ -45,7 +45,8 @@ export function createIdentityStore({ query, transaction }: SqlEngine): Identity
     list: (userIds) =>
       query(async (db) => {
         const rows: IdentityRow[] = []
-        for (const part of inParts(userIds)) rows.push(...(await db.selectFrom('identities').selectAll().where('user_id', 'in', part).execute()))
+        for (const part of inParts(userIds))
+          rows.push(...(await db.selectFrom('identities').selectAll().where('user_id', 'in', part).execute()))
         return rows.map(toIdentity).toSorted(oldestFirst)
       }),
     unlink: (id, userId, entry) =>
