@@ -13,7 +13,10 @@ const SERVER_LAYERS = [
   ],
   ['ports', /^(storage\/storage|providers\/provider)\.ts$/],
   ['options', /^options\.ts$/],
-  ['domain', /^(attempts|attributes|throttle|sessions|users|user-admin|user-rules|live|account-events|identities|oauth|audit|refusals)\.ts$/],
+  [
+    'domain',
+    /^(attempts|attributes|throttle|sessions|users|user-admin|user-rules|live|account-events|identities|oauth|audit|refusals)\.ts$/,
+  ],
   ['edge', /^(caller-ip|context|request-auth|procedures|router)\.ts$|^routers\//],
   ['adapters', /^(storage|providers)\//],
   ['auth', /^auth\.ts$/],

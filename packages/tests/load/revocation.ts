@@ -41,9 +41,7 @@ for (let round = 0; round < ROUNDS; round += 1) {
   ends.push((await ended) - revokedAt)
   await victim.close()
 }
-console.log(
-  `${ROUNDS} revocations: ${wrong} not refused on the next call (${line(refusals)}); streams end: ${line(ends)}`,
-)
+console.log(`${ROUNDS} revocations: ${wrong} not refused on the next call (${line(refusals)}); streams end: ${line(ends)}`)
 await Promise.all([here.stop(), there.stop()])
 await database.remove()
 if (wrong > 0 || Math.max(...ends) > 1000) process.exitCode = 1

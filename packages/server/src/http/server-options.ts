@@ -27,4 +27,6 @@ export interface ServerOptions<TRouter extends AnyRouter> {
   readonly ticketKeys?: Buffer
   /** Raise it behind a proxy, whose address is that of every caller. @default 200 */
   readonly maxConnectionsPerAddress?: number
+  /** Connections in all; raise it, and the system's limit of open files, for more open streams. @default 4000 */
+  readonly maxConnections?: number
 }

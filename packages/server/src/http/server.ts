@@ -10,6 +10,7 @@ import type { ServerOptions } from './server-options.ts'
 import { answerUnparsable, drain, isEventStream, listen, trackAnswers, trackSockets } from './sockets.ts'
 import { readKeyPair, TLS_POLICY, watchKeyPair } from './tls.ts'
 
+const MAX_CONNECTIONS = 4000
 const MAX_PER_ADDRESS = 200
 const DEFAULT_DIR = './.trpc-login'
 
@@ -67,7 +68,7 @@ export async function createServerWith<TRouter extends AnyRouter>(
     createListener(options, state, direct),
   )
   server.maxRequestsPerSocket = 1000
-  server.maxConnections = 4000
+  server.maxConnections = options.maxConnections ?? MAX_CONNECTIONS
   const sockets = trackSockets(server, options.maxConnectionsPerAddress ?? MAX_PER_ADDRESS)
   // What was under way when the stop began leaves its connection idle, and open.
   const answers = trackAnswers(server, () => state.draining && server.closeIdleConnections())
