@@ -228,7 +228,6 @@ describe('the command line on PostgreSQL', () => {
   })
 
   test.each([
-    'postgres://ada:s3cr3t@127.0.0.1:1/x?changes=never',
     'postgres:/ada:s3cr3t@127.0.0.1',
     'mysql://ada:s3cr3t@127.0.0.1:1/x',
     'postgres://',
