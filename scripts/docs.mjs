@@ -3,11 +3,13 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorsPage } from './docs/errors.mjs'
+import { configurationPage } from './docs/options.mjs'
 import { root } from './docs/project.mjs'
 import { requirementsPage } from './docs/requirements.mjs'
 import { proceduresPage } from './docs/procedures.mjs'
 
 const PAGES = {
+  'docs/configuration.md': configurationPage,
   'docs/errors.md': errorsPage,
   'docs/procedures.md': proceduresPage,
   'docs/requirements.md': requirementsPage,

@@ -21,6 +21,7 @@ export interface Config {
     readonly trustedProxies: readonly string[]
     readonly providers: readonly Provider[]
     readonly roles: readonly string[]
+    readonly origins: readonly string[]
     readonly baseUrl?: string
     readonly appUrl?: string
     readonly failurePath?: string
@@ -63,6 +64,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
       trustedProxies: values.TRUSTED_PROXIES,
       providers: values.PROVIDERS,
       roles: values.ROLES,
+      origins: values.ORIGINS,
       ...baseUrl,
       ...(values.APP_URL === undefined ? {} : { appUrl: parseOrigin(values.APP_URL) }),
       ...(values.FAILURE_PATH === undefined ? {} : { failurePath: values.FAILURE_PATH }),

@@ -11,15 +11,15 @@ export interface ServerOptions<TRouter extends AnyRouter> {
   readonly createContext?: (
     request: CreateHTTPContextOptions,
   ) => Omit<inferRouterContext<TRouter>, 'auth'> | Promise<Omit<inferRouterContext<TRouter>, 'auth'>>
-  /** @default a development certificate in `./.trpc-login` */
+  /** The certificate: PEM files, or a directory for a development authority, which is for loopback. @default a development certificate in `./.trpc-login` */
   readonly tls?: TlsOptions
-  /** @default '127.0.0.1' */
+  /** Where to listen. @default '127.0.0.1' */
   readonly host?: string
   /** 0 picks a free one. @default 8443 */
   readonly port?: number
   /** Where procedures live. @default '/api/' */
   readonly basePath?: string
-  /** The public origin, where it differs from the address. */
+  /** The public origin, where it differs from the address. @default the address */
   readonly baseUrl?: string
   /** Further browser origins that may call, such as `https://app.example.com`. */
   readonly origins?: readonly string[]
