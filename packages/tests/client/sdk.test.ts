@@ -5,11 +5,12 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
-import { TRPCClientError } from '@trpc/client'
+import { createTRPCClient, httpBatchLink, TRPCClientError } from '@trpc/client'
 import { createHTTPServer } from '@trpc/server/adapters/standalone'
 import { createClient as createPlainClient } from '@trpc-login/client'
 import { createClient, fileStore, reasonOf, retryAfterOf } from '@trpc-login/client/node'
 import { createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
+import superjson from 'superjson'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createCookieJar } from '../../client/src/cookie-jar.ts'
 import { travelsAlone } from '../../client/src/session-link.ts'
@@ -171,27 +172,29 @@ describe('transport', () => {
   })
 
   test.each(['/', '/trpc', '/api', '/a/b'])(
-    'a server of its own at %s is called there, batches, single calls and streams',
+    'a server at %s is called there, by the SDK and by a stock client: batches, single calls and streams',
     async (basePath) => {
       const auth = createAuth({ storage: sqliteStorage({ path: ':memory:' }), log: silentLog })
       await auth.users.create({ username: 'ada', password: PASSWORD })
-      const router = createAppRouter(auth)
+      // tRPC's own server stands at the root unless it is told otherwise.
       const options = basePath === '/' ? {} : { basePath: `${basePath}/` }
-      const server = createHTTPServer({ router, createContext: (opts) => auth.createContext(opts), ...options })
-      const port = await listen(server)
-      const url = `http://127.0.0.1:${port}`
+      const server = createHTTPServer({ router: createAppRouter(auth), createContext: (opts) => auth.createContext(opts), ...options })
+      const url = `http://127.0.0.1:${await listen(server)}`
       onTestFinished(async () => {
         server.close()
         await auth.close()
       })
-      for (const where of basePath === '/' ? [{ url, basePath }] : [{ url, basePath }, { url: `${url}${basePath}` }]) {
-        const { api, close } = createPlainClient<AppRouter>({ ...where, allowInsecureLoopback: true })
+      for (const place of [{ url, basePath }, ...(basePath === '/' ? [] : [{ url: `${url}${basePath}` }])]) {
+        const { api, close } = createPlainClient<AppRouter>({ ...place, allowInsecureLoopback: true })
         expect((await api.auth.login.mutate({ username: 'ada', password: PASSWORD })).user.username).toBe('ada')
         expect(await Promise.all([api.guarded.query(), api.guarded.query()])).toEqual(['ada', 'ada'])
         const tick = await new Promise((resolve, reject) => void api.ticks.subscribe(undefined, { onData: resolve, onError: reject }))
         expect(tick).toMatchObject({ n: 0, username: 'ada' })
         await close()
       }
+      const stock = createTRPCClient<AppRouter>({ links: [httpBatchLink({ url: `${url}${basePath}`, transformer: superjson })] })
+      expect((await stock.open.query()).at).toEqual(new Date(0))
+      expect(await reason(stock.guarded.query())).toBe('not_signed_in')
     },
   )
 

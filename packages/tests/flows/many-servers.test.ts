@@ -227,13 +227,12 @@ describe('the command line on PostgreSQL', () => {
     expect(`${stdout}${stderr}`).toMatch(/ECONNREFUSED|URI malformed/)
   })
 
-  test.each([
-    'postgres:/ada:s3cr3t@127.0.0.1',
-    'mysql://ada:s3cr3t@127.0.0.1:1/x',
-    'postgres://',
-  ])('AU-1: a URL that is none of ours is refused without being shown: %s', (url) => {
-    const load = () => loadConfig({ TRPC_LOGIN_DATABASE_URL: url })
-    expect(load).toThrow(/^TRPC_LOGIN_DATABASE_URL must be sqlite:PATH or postgres:/)
-    expect(load).not.toThrow(/s3cr3t/)
-  })
+  test.each(['postgres:/ada:s3cr3t@127.0.0.1', 'mysql://ada:s3cr3t@127.0.0.1:1/x', 'postgres://'])(
+    'AU-1: a URL that is none of ours is refused without being shown: %s',
+    (url) => {
+      const load = () => loadConfig({ TRPC_LOGIN_DATABASE_URL: url })
+      expect(load).toThrow(/^TRPC_LOGIN_DATABASE_URL must be sqlite:PATH or postgres:/)
+      expect(load).not.toThrow(/s3cr3t/)
+    },
+  )
 })
