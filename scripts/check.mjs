@@ -1,4 +1,4 @@
-// Everything but the tests: format, lint, types, packages, layers, unused code. All steps run; any failure fails the whole.
+// Everything but the tests: format, lint, types, layers, words, unused code, packages. All steps run; any failure fails the whole.
 import { spawnSync } from 'node:child_process'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,6 +9,7 @@ const STEPS = [
   ['lint', 'node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings'],
   ['types', 'node_modules/typescript/bin/tsc', '-b'],
   ['layers and cycles', 'scripts/layers.mjs'],
+  ['words', 'scripts/words.mjs'],
   ['unused code', 'node_modules/knip/bin/knip.js'],
   ['packages', 'scripts/check-packages.mjs'],
 ]

@@ -59,18 +59,18 @@ function proseOf(page) {
   return page.replaceAll(/^```[\s\S]*?^```|`[^`\n]*`|<!--[\s\S]*?-->/gm, (code) => code.replaceAll(/[^\n]/g, '') || '`')
 }
 
-function check() {
-  const sources = globSync('packages/{server,client}/src/**/*.ts', { cwd: root })
-    .filter((path) => !EXEMPT.some((pattern) => pattern.test(path)))
-    .map((path) => [path, textsOf])
-  const pages = globSync('{*,docs/*,packages/*/README}.md', { cwd: root }).map((path) => [path, proseOf])
-  return [...sources, ...pages].flatMap(([path, textOf]) =>
+function problemsOf(pattern, textOf) {
+  const paths = globSync(pattern, { cwd: root }).filter((path) => !EXEMPT.some((exempt) => exempt.test(path)))
+  return paths.flatMap((path) =>
     wordProblems(textOf(readFileSync(join(root, path), 'utf8'))).map(({ line, problem }) => `${path}:${line}: ${problem}`),
   )
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const problems = check()
+  const problems = [
+    ...problemsOf('packages/{server,client}/src/**/*.ts', textsOf),
+    ...problemsOf('{*,docs/*,packages/*/README}.md', proseOf),
+  ]
   for (const problem of problems) console.log(problem)
   process.exitCode = problems.length === 0 ? 0 : 1
 }

@@ -95,7 +95,7 @@ const STATES: readonly State[] = [
     of: 'an empty file',
     made: ({ file }) => truncateSync(file, 0),
     says: 'database: FILE is empty, as no database of ours is',
-    todo: 'restore a backup, or remove the file to begin anew',
+    todo: 'restore a backup, or remove the file to start over',
   },
   { of: 'damaged pages', made: ({ file }) => damage(file), says: 'database: FILE is damaged: .*', todo: RESTORE },
   {

@@ -43,7 +43,7 @@ function checkFile(file: string, maxBytes: number): Finding | null {
     if (problem !== null) return refused(problem)
   }
   const { size } = statSync(file)
-  if (size === 0) return bad(CHECK, `${file} is empty, as no database of ours is`, 'restore a backup, or remove the file to begin anew')
+  if (size === 0) return bad(CHECK, `${file} is empty, as no database of ours is`, 'restore a backup, or remove the file to start over')
   const { foreignTable, damage } = inspect(file, { whole: size <= maxBytes })
   if (foreignTable !== null) {
     const remedy = 'name a database of its own with TRPC_LOGIN_DATABASE_URL'
