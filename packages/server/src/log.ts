@@ -1,5 +1,7 @@
-import { pino } from 'pino'
+import { type DestinationStream, pino } from 'pino'
 import { requestId } from './request-scope.ts'
+
+const MAX_UNWRITTEN = 1024 * 1024
 
 /** Where events go; pino's own shape, so that a pino logger fits as it is. */
 export interface Log {
@@ -12,8 +14,15 @@ export interface Log {
 export function createJsonLog(): Log {
   return pino(
     { base: null, messageKey: 'event', timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (level) => ({ level }) } },
-    pino.destination({ fd: 2, sync: true }),
+    standardError(),
   )
+}
+
+/** A disk that is full must not end what is logged there; what is lost meanwhile is lost. */
+function standardError(): DestinationStream {
+  const destination = pino.destination({ fd: 2, sync: true, maxLength: MAX_UNWRITTEN })
+  destination.on('error', () => {})
+  return destination
 }
 
 /** The same log, with the id of the request that each event belongs to. */

@@ -1,11 +1,12 @@
-import { copyFileSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as yieldOnce } from 'node:timers/promises'
 import { createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
 import { expect, onTestFinished, test } from 'vitest'
-import { CLI, cli, start, temporaryDirectory } from '../support/process.ts'
+import { CLI, cli, run, start, temporaryDirectory } from '../support/process.ts'
 import { caller, urlIn } from '../support/remote.ts'
 import { cookieOf, PASSWORD, startServer } from '../support/server.ts'
+import { hasNamespaces } from '../support/tools.ts'
 
 const FREE = { TRPC_LOGIN_PORT: '0' }
 
@@ -66,6 +67,8 @@ test('a backup replaces nothing, and says why there is none', async () => {
     expect.stringContaining(`\ntrpc-login: ${join(cwd, 'copy.db')} exists; it is not replaced\n`),
   ])
   expect(readFileSync(join(cwd, 'copy.db'), 'utf8')).toBe('mine')
+  const nowhere = await cli(['backup', 'no/such/copy.db'], { cwd, env })
+  expect([nowhere.code, nowhere.stderr]).toEqual([1, expect.stringContaining('no/such/copy.db cannot be written: ENOENT\n')])
   const postgres = await cli(['backup', 'copy.db'], { cwd, env: { TRPC_LOGIN_DATABASE_URL: 'postgres://ada:s3cr3t@db.example.com/login' } })
   expect([postgres.code, postgres.stderr]).toEqual([2, expect.stringContaining('pg_dump')])
   expect(postgres.stderr).not.toContain('s3cr3t')
@@ -138,4 +141,17 @@ test('ST-9: what was locked, or proved, by a clock that ran ahead is neither onc
   expect((await login('ada', PASSWORD)).status).toBe(200)
   const fresh = await server.fetch('/api/fresh', { headers: { cookie: early, accept: 'application/json' } })
   expect(fresh.status).toBe(403)
+})
+
+test.runIf(hasNamespaces)('a backup to a full disk says which disk is full, and leaves nothing there', async () => {
+  const cwd = temporaryDirectory()
+  await sqliteStorage({ path: join(cwd, 'login.db') }).check()
+  const target = join(cwd, 'target')
+  mkdirSync(target)
+  const script = 'mount -t tmpfs -o size=64k tmpfs "$0" && "$1" --conditions=@trpc-login/source "$2" backup "$0/copy.db"; echo $?; ls "$0"'
+  const { stdout, stderr } = await run('unshare', ['--mount', '--map-root-user', 'sh', '-c', script, target, process.execPath, CLI], {
+    cwd,
+    env: { TRPC_LOGIN_DATA_DIR: cwd },
+  }).ended
+  expect([stdout, stderr]).toEqual(['1\n', expect.stringContaining(`trpc-login: ${target}/copy.db cannot be written: its disk is full\n`)])
 })

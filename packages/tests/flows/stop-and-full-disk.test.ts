@@ -76,3 +76,25 @@ test.runIf(process.platform === 'linux')(
     await dispatcher.destroy()
   },
 )
+
+test.runIf(process.platform === 'linux').each(['to a full disk', 'to nobody'])(
+  'SH-4: a log that is written %s does not end the server',
+  async (where) => {
+    const cwd = temporaryDirectory()
+    await addAda(cwd)
+    const command = `exec "$0" --conditions=@trpc-login/source "$1" serve ${where === 'to nobody' ? '' : '2>/dev/full'}`
+    const server = run('sh', ['-c', command, process.execPath, CLI], { cwd, env: FREE })
+    const url = urlIn(await server.seen('listening on'))
+    if (where === 'to nobody') server.child.stderr?.destroy()
+    const dispatcher = new Agent({ connect: { ca: readFileSync(join(cwd, '.trpc-login/dev-ca.pem'), 'utf8') } })
+    const login = async (password: string) => {
+      const init = { method: 'POST', body: JSON.stringify({ username: 'ada', password }), headers: { 'content-type': 'application/json' } }
+      return (await fetch(`${url}/api/auth.login`, { ...init, dispatcher })).status
+    }
+    // Each is logged.
+    expect([await login('a wrong password'), await login('a wrong password'), await login(PASSWORD)]).toEqual([401, 401, 200])
+    await dispatcher.destroy()
+    server.child.kill('SIGTERM')
+    expect((await server.ended).code).toBe(0)
+  },
+)

@@ -4,11 +4,12 @@ import { sqlite } from './driver.ts'
 
 // All pages in one step: copied in several, it would begin anew whenever another process writes.
 const ALL_PAGES = 2 ** 31 - 1
+const SQLITE_FULL = 13
 
 /**
  * Copies a database while it is written to, as it was at one instant. The copy is complete, checked and on the disk before it has its
  * name. Answers its size.
- * @throws TypeError when the database is not there, or the file is
+ * @throws TypeError when the database is not there, and when the file is, or cannot be written
  */
 export async function backUp(database: string, file: string): Promise<number> {
   if (!existsSync(database)) throw new TypeError(`${database} is not there`)
@@ -30,11 +31,18 @@ export async function backUp(database: string, file: string): Promise<number> {
     sync(dirname(file))
     return statSync(file).size
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw new TypeError(`${file} exists; it is not replaced`, { cause: error })
-    throw error
+    throw refusalOf(file, error)
   } finally {
     for (const ending of ['', '-wal', '-shm']) rmSync(`${partial}${ending}`, { force: true })
   }
+}
+
+/** What is wrong with the target is said of it, for otherwise it is the database that is meant. */
+function refusalOf(file: string, error: unknown): unknown {
+  const { code, syscall, errcode } = error as NodeJS.ErrnoException & { errcode?: number }
+  if (code === 'EEXIST') return new TypeError(`${file} exists; it is not replaced`)
+  if (errcode === SQLITE_FULL) return new TypeError(`${file} cannot be written: its disk is full`)
+  return syscall === undefined ? error : new TypeError(`${file} cannot be written: ${code}`)
 }
 
 /** What SQLite's own check says first, or `null`. */
