@@ -1,7 +1,7 @@
 // docs/procedures.md: the procedures of auth.router, their inputs, and what the code cannot say of them.
 import { inputFields } from './inputs.mjs'
-import { interfaceText, load, requireSame } from './project.mjs'
 import { INTRO, SENTENCES, TITLES } from './procedure-sentences.mjs'
+import { interfaceText, load, requireSame } from './project.mjs'
 
 const CALLERS = {
   public: 'anyone',

@@ -1,7 +1,7 @@
 import { decodeCursor, encodeCursor } from './cursors.ts'
 import type { Log } from './log.ts'
 import { createPurge } from './purge.ts'
-import type { AuditRecord, AuditStore } from './storage/storage.ts'
+import type { AuditRecord, AuditStore, AuditWrite, Authority } from './storage/storage.ts'
 import { newId } from './tokens.ts'
 
 const DAY_MS = 24 * 60 * 60_000
@@ -13,6 +13,8 @@ export interface Act {
   /** `null` for the command line and for who is not signed in. */
   readonly actorId: string | null
   readonly address: string | null
+  /** With which session, and what a guard has asked of it: it must still hold when the act is written. */
+  readonly session?: { readonly id: string; readonly role: string | null; readonly maxAgeMs: number | null }
 }
 
 /** What is done by the program itself or on its command line. */
@@ -30,10 +32,11 @@ export function createAudit(deps: { store: AuditStore; now: () => number; log: L
   const purge = createPurge({ remove: (at, limit) => store.purge(at - KEPT_MS, limit), log, failure: 'audit_purge_failed' })
 
   /** An entry to be written with the change that it tells of; types are named after the OWASP logging vocabulary. */
-  function entry(type: string, by: Act, subjectId: string | null, detail: Record<string, unknown> = {}): AuditRecord {
+  function entry(type: string, by: Act, subjectId: string | null, detail: Record<string, unknown> = {}): AuditWrite {
     const at = now()
     purge.sometimes(at)
-    return { id: newId(at), at, type, actorId: by.actorId, subjectId, address: by.address, detail }
+    const authority = authorityOf(by, at)
+    return { id: newId(at), at, type, actorId: by.actorId, subjectId, address: by.address, detail, ...(authority && { authority }) }
   }
 
   return {
@@ -68,6 +71,12 @@ export function createAudit(deps: { store: AuditStore; now: () => number; log: L
       }
     },
   }
+}
+
+function authorityOf({ actorId, session }: Act, now: number): Authority | null {
+  if (actorId === null || session === undefined) return null
+  const { id, role, maxAgeMs } = session
+  return { userId: actorId, sessionId: id, role, provedAfter: maxAgeMs === null ? null : now - maxAgeMs, now }
 }
 
 function toEntry(record: AuditRecord): AuditEntry {

@@ -93,7 +93,17 @@ export function createAuth<const TRole extends string = never, TAttributes exten
   const attributes = createAttributeRules(resolved.attributes)
   let { baseUrl } = resolved
   const resetUrl = () => resolved.resetUrl ?? `${resolved.appUrl ?? baseUrl ?? DEFAULT_ORIGIN}${RESET_PATH}`
-  const people = { store: storage.users, audit, passwords, throttle, now, rules: createUserRules(resolved.roles), attributes, log }
+  const people = {
+    store: storage.users,
+    audit,
+    passwords,
+    throttle,
+    now,
+    rules: createUserRules(resolved.roles),
+    attributes,
+    refusalOf: sessions.refusalOf,
+    log,
+  }
   const users = { ...createUsers(people), ...createUserAdmin({ ...people, resetUrl }) }
   const identities = createIdentities({ ...people, store: storage.identities, users: storage.users, registration })
   const oauth = createOAuth({

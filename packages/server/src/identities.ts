@@ -5,7 +5,7 @@ import { AuthError } from './errors.ts'
 import { canonicalEmail, nameSchema, usernameSchema } from './identifiers.ts'
 import type { Log } from './log.ts'
 import type { Profile, Provider } from './providers/provider.ts'
-import type { Live } from './sessions.ts'
+import type { Live, Sessions } from './sessions.ts'
 import type { IdentityRecord, IdentityStore, UserRecord, UserStore } from './storage/storage.ts'
 import { newId } from './tokens.ts'
 import { newUserRecord } from './users.ts'
@@ -33,9 +33,10 @@ export function createIdentities(deps: {
   now: () => number
   attributes: AttributeRules
   registration: 'open' | 'closed'
+  refusalOf: Sessions['refusalOf']
   log: Log
 }) {
-  const { store, users, audit, now, attributes, registration, log } = deps
+  const { store, users, audit, now, attributes, registration, refusalOf, log } = deps
 
   /**
    * The user of a profile, made where there is none yet. Only issuer and subject identify; an address links to the account that
@@ -125,6 +126,7 @@ export function createIdentities(deps: {
     /** Removes a way to sign in. @throws `not_found`, `conflict` for the last way */
     async unlink(userId: string, id: string, by: Act): Promise<void> {
       const result = await store.unlink(id, userId, audit.entry('identity_unlinked', by, userId, { identityId: id }))
+      if (result === 'refused') throw await refusalOf(by)
       if (result === 'last_way')
         throw new AuthError('conflict', { message: 'This is your only way to sign in; set a password or link another first' })
       if (!result) throw new AuthError('not_found')

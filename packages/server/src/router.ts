@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { AccountEvents } from './account-events.ts'
-import type { Audit } from './audit.ts'
+import type { Act, Audit } from './audit.ts'
 import type { AuthContext } from './context.ts'
 import { AuthError } from './errors.ts'
 import { emailSchema, identifierSchema, nameSchema, usernameSchema } from './identifiers.ts'
@@ -34,11 +34,15 @@ export function createRouter(deps: {
   const user = guards.requireUser.meta({ access: 'user' })
   const fresh = guards.requireFresh().meta({ access: 'fresh' })
 
-  /** The password, or where there is none a session that a provider has made fresh (ASVS 6.2.3). */
-  async function requireProof({ records, auth }: Guarded & AuthContext, field: string, password: string | undefined): Promise<void> {
-    if (password !== undefined) return users.requirePassword(records.user, password, auth.address)
-    if (records.user.passwordHash === null) {
-      if (sessions.isFresh(records.session)) return
+  /** The act of who gives the password, or where there is none a session that a provider has made fresh (ASVS 6.2.3). */
+  async function requireProof(ctx: Guarded & AuthContext, field: string, password: string | undefined): Promise<Act> {
+    const { user, session } = ctx.records
+    if (password !== undefined) {
+      await users.requirePassword(user, password, ctx.auth.address)
+      return actOf(ctx)
+    }
+    if (user.passwordHash === null) {
+      if (sessions.isFresh(session)) return actOf(ctx, { maxAgeMs: sessions.freshMs })
       throw new AuthError('reauthentication_required', { message: 'Sign in with your provider again first' })
     }
     const message = 'Enter your password'
@@ -67,7 +71,7 @@ export function createRouter(deps: {
       .mutation(async ({ ctx, input }) => {
         if (registration === 'closed') throw new AuthError('registration_closed')
         ctx.auth.requireCookie()
-        return ctx.auth.login(await users.register(input, ctx.auth.address))
+        return ctx.auth.begin((from) => users.signUp(input, from.ip, (user, created) => sessions.start(user, from, created)))
       }),
     resetPassword: open
       .meta(ALONE)
@@ -82,15 +86,15 @@ export function createRouter(deps: {
       .mutation(async ({ ctx, input }) => {
         ctx.auth.requireCookie()
         await users.requirePassword(ctx.records.user, input.password, ctx.auth.address)
-        return ctx.auth.replace(ctx.records.user, await sessions.rotate(ctx.records.session))
+        return ctx.auth.replace(ctx.records.user, await sessions.rotate(ctx.records.session, actOf(ctx)))
       }),
     changePassword: user
       .meta(ALONE)
       .input(z.strictObject({ currentPassword: passwordSchema.optional(), newPassword: passwordSchema }))
       .mutation(async ({ ctx, input: { currentPassword, newPassword } }) => {
         ctx.auth.requireCookie()
-        await requireProof(ctx, 'currentPassword', currentPassword)
-        const renewed = await users.changePassword(ctx.records.user, ctx.records.session, newPassword, ctx.auth.address)
+        const by = await requireProof(ctx, 'currentPassword', currentPassword)
+        const renewed = await users.changePassword(ctx.records.user, ctx.records.session, newPassword, by)
         return ctx.auth.replace(ctx.records.user, renewed)
       }),
     events: guards.requireUserAtStart.meta({ access: 'user' }).subscription(({ ctx, signal }) => events(ctx.records, signal)),
@@ -116,8 +120,7 @@ export function createRouter(deps: {
         .input(z.strictObject({ password: passwordSchema.optional() }))
         .mutation(async ({ ctx, input }) => {
           ctx.auth.requireCookie()
-          await requireProof(ctx, 'password', input.password)
-          await users.delete(ctx.user.id, actOf(ctx))
+          await users.delete(ctx.user.id, await requireProof(ctx, 'password', input.password))
           await ctx.auth.logout()
           return OK
         }),

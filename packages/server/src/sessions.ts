@@ -3,7 +3,7 @@ import { AuthError } from './errors.ts'
 import type { Log } from './log.ts'
 import type { SessionOptions } from './options.ts'
 import { createPurge } from './purge.ts'
-import type { SessionRecord, SessionStore, SessionUse, UserRecord } from './storage/storage.ts'
+import type { AuditRecord, SessionRecord, SessionStore, SessionUse, UserRecord } from './storage/storage.ts'
 import { hashToken, newId, newToken } from './tokens.ts'
 
 const LAST_SEEN_STEP_MS = 60_000
@@ -56,8 +56,11 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
   let flushing: Promise<void> = Promise.resolve()
   const purge = createPurge({ remove: (at, limit) => store.purge(at - PURGE_AFTER_MS, limit), log, failure: 'session_purge_failed' })
 
-  /** Starts a session for someone who has proved who they are. @throws `invalid_credentials` when the account changed meanwhile */
-  async function start(user: UserRecord, from: Origination) {
+  /**
+   * Starts a session for someone who has proved who they are, or together with an account that is made for them.
+   * @throws `invalid_credentials` when the account changed meanwhile, `conflict` when a new one's name is taken
+   */
+  async function start(user: UserRecord, from: Origination, created?: AuditRecord) {
     const token = newToken()
     const at = now()
     const absoluteExpiresAt = at + (from.remember ? options.rememberedAbsoluteMs : options.absoluteMs)
@@ -82,8 +85,9 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
       remembered: session.remembered,
       ...(from.provider === null ? {} : { provider: from.provider }),
     })
-    const started = await store.start(session, { replaces, maxPerUser: options.maxPerUser, entry })
-    if (!started) throw new AuthError('invalid_credentials')
+    const newUser = created && { user, entry: created }
+    const started = await store.start(session, { replaces, maxPerUser: options.maxPerUser, entry, ...(newUser && { newUser }) })
+    if (!started) throw newUser === undefined ? new AuthError('invalid_credentials') : nameTaken()
     log.info({ userId: user.id, sessionId: session.id, remembered: session.remembered }, 'session_created')
     purge.sometimes(at)
     return { token, session, user }
@@ -149,10 +153,13 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
    * A new token for a session whose user proved a secret again (ASVS 7.2.4).
    * @throws `conflict` when another call got a new one first, `session_ended` when it ended meanwhile
    */
-  async function rotate(session: SessionRecord) {
+  async function rotate(session: SessionRecord, by: Act, more: { provider?: string } = {}) {
     const token = newToken()
     const change = { from: session.tokenHash, to: hashToken(token), authenticatedAt: now() }
-    if (!(await store.rotate(session.id, change))) throw await lostRace(session)
+    const detail = { sessionId: session.id, reauthentication: true, ...more }
+    const entry = audit.entry('authn_login_success', by, session.userId, detail)
+    if (!(await store.rotate(session.id, change, entry))) throw await lostRace(session)
+    log.info({ userId: session.userId, sessionId: session.id, reauthentication: true }, 'authn_login_success')
     return { token, session: { ...session, tokenHash: change.to, authenticatedAt: change.authenticatedAt } }
   }
 
@@ -160,6 +167,16 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     const [found] = await store.findByIds([id])
     if (found === undefined || !isLive(found)) return new AuthError('session_ended')
     return new AuthError('conflict', { message: 'Another call gave the session a new token; try again' })
+  }
+
+  /** Why an act was refused when it was to be written. */
+  async function refusalOf({ session }: Act): Promise<AuthError> {
+    const [found] = session === undefined ? [] : await store.findByIds([session.id])
+    if (session === undefined || found === undefined || !isLive(found)) return new AuthError('session_ended')
+    const { role, maxAgeMs } = session
+    if (role !== null && !found.user.roles.includes(role)) return new AuthError('forbidden')
+    if (maxAgeMs !== null && !isFresh(found.session, maxAgeMs)) return new AuthError('reauthentication_required')
+    return new AuthError('conflict', { message: 'Your account changed meanwhile; try again' })
   }
 
   function idleMs(remembered: boolean): number {
@@ -192,6 +209,7 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     isLive,
     noteEnd,
     rotate,
+    refusalOf,
     flush,
     /** Removes sessions a day past their end; answers how many. */
     purge: () => purge.now(now()),
@@ -201,7 +219,9 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     /** Ends one session of a user. @throws `not_found` when the user has no such session */
     async revoke(userId: string, id: string, by: Act = SYSTEM): Promise<void> {
       const entry = audit.entry('session_revoked', by, userId, { sessionId: id })
-      if (!(await store.end(id, userId, now(), entry))) throw new AuthError('not_found')
+      const ended = await store.end(id, userId, now(), entry)
+      if (ended === 'refused') throw await refusalOf(by)
+      if (!ended) throw new AuthError('not_found')
       log.info({ userId, sessionId: id, actorId: by.actorId }, 'session_revoked')
     },
     /** Ends the session that its user leaves; a second time at the same moment finds it ended, which is what was asked for. */
@@ -212,6 +232,7 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     /** Ends all sessions of a user, or with `null` of everyone, but for one to keep; answers how many. */
     async revokeAll(userId: string | null, except: string | null = null, by: Act = SYSTEM): Promise<number> {
       const revoked = await store.endAll(userId, except, now(), audit.entry('session_revoked', by, userId, { all: true }))
+      if (revoked === 'refused') throw await refusalOf(by)
       log.info({ userId, revoked, actorId: by.actorId }, 'session_revoked')
       return revoked
     },
@@ -220,4 +241,9 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
       return (await store.list([userId], now())).map((record) => toSession(record, currentId))
     },
   }
+}
+
+/** The same for names and addresses, which tell apart nobody who asks for either. */
+export function nameTaken(): AuthError {
+  return new AuthError('conflict', { message: 'This username or address is taken' })
 }

@@ -5,6 +5,7 @@ import { AuthError } from './errors.ts'
 import { canonicalEmail, usernameKey } from './identifiers.ts'
 import type { Log } from './log.ts'
 import type { Passwords } from './passwords.ts'
+import type { Sessions } from './sessions.ts'
 import type { Attributes, UserRecord, UserStore } from './storage/storage.ts'
 import type { Throttle } from './throttle.ts'
 import { hashToken, isToken, newToken } from './tokens.ts'
@@ -36,10 +37,17 @@ export function createUserAdmin(deps: {
   attributes: AttributeRules
   /** The page that sets a new password, at the moment of asking. */
   resetUrl: () => string
+  refusalOf: Sessions['refusalOf']
   now: () => number
   log: Log
 }) {
-  const { store, audit, passwords, throttle, rules, attributes, resetUrl, now, log } = deps
+  const { store, audit, passwords, throttle, rules, attributes, resetUrl, refusalOf, now, log } = deps
+
+  async function required<T>(result: T, by: Act): Promise<Exclude<T, 'last_admin' | 'refused'>> {
+    if (result === 'refused') throw await refusalOf(by)
+    if (result === 'last_admin') throw new AuthError('conflict', { message: 'The last administrator must stay one' })
+    return result as Exclude<T, 'last_admin' | 'refused'>
+  }
 
   /** @throws `not_found` */
   async function get(id: string): Promise<UserRecord> {
@@ -58,7 +66,7 @@ export function createUserAdmin(deps: {
     const entry = audit.entry(roles === undefined ? 'user_updated' : 'authz_change', by, id, detail)
     const after = await store.update(id, { name, email, emailVerifiedAt, roles, attributes: parsed }, entry)
     if (after === 'taken') throw new AuthError('conflict', { message: 'This address is taken' })
-    const user = existing(required(after))
+    const user = existing(await required(after, by))
     log.info({ userId: id, actorId: by.actorId }, entry.type)
     return user
   }
@@ -66,7 +74,7 @@ export function createUserAdmin(deps: {
   /** Disables (`true`) or enables; disabling ends every session and reset. @throws `not_found`, `conflict` for the last admin */
   async function setDisabled(id: string, disabled: boolean, by: Act): Promise<UserRecord> {
     const type = disabled ? 'user_disabled' : 'user_enabled'
-    const user = existing(required(await store.setDisabledAt(id, disabled ? now() : null, now(), audit.entry(type, by, id))))
+    const user = existing(await required(await store.setDisabledAt(id, disabled ? now() : null, now(), audit.entry(type, by, id)), by))
     log.info({ userId: id, actorId: by.actorId }, type)
     return user
   }
@@ -82,7 +90,7 @@ export function createUserAdmin(deps: {
       { tokenHash: hashToken(token), userId: id, expiresAt },
       audit.entry('password_reset_started', by, id),
     )
-    if (!started) throw new AuthError('not_found')
+    if (!(await required(started, by))) throw new AuthError('not_found')
     log.info({ userId: id, actorId: by.actorId }, 'password_reset_started')
     // In the fragment, which browsers send to nobody: neither to a server's log nor as a referrer.
     return { url: `${resetUrl()}#token=${token}`, expiresAt: new Date(expiresAt) }
@@ -129,7 +137,7 @@ export function createUserAdmin(deps: {
     enable: (id: string, by: Act = SYSTEM) => setDisabled(id, false, by),
     /** Removes the user and all that is theirs. @throws `not_found`, `conflict` for the last admin */
     async delete(id: string, by: Act = SYSTEM): Promise<void> {
-      if (!required(await store.delete(id, audit.entry('user_deleted', by, id)))) throw new AuthError('not_found')
+      if (!(await required(await store.delete(id, audit.entry('user_deleted', by, id)), by))) throw new AuthError('not_found')
       log.info({ userId: id, actorId: by.actorId }, 'user_deleted')
     },
   }
@@ -144,11 +152,6 @@ function foldSearch(search: string | undefined): string | null {
 function visible(user: UserRecord, change: UserUpdate): Record<string, unknown> {
   const row: Record<string, unknown> = { ...toUserRow(user) }
   return Object.fromEntries(Object.keys(change).map((key) => [key, row[key]]))
-}
-
-function required<T>(result: T | 'last_admin'): T {
-  if (result === 'last_admin') throw new AuthError('conflict', { message: 'The last administrator must stay one' })
-  return result
 }
 
 function existing(user: UserRecord | null): UserRecord {

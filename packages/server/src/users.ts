@@ -4,7 +4,8 @@ import { AuthError } from './errors.ts'
 import { canonicalEmail, usernameKey } from './identifiers.ts'
 import type { Log } from './log.ts'
 import type { Passwords } from './passwords.ts'
-import type { Attributes, SessionRecord, UserRecord, UserStore } from './storage/storage.ts'
+import { nameTaken, type Sessions } from './sessions.ts'
+import type { Attributes, AuditRecord, AuditWrite, SessionRecord, UserRecord, UserStore } from './storage/storage.ts'
 import type { Throttle } from './throttle.ts'
 import { hashToken, newId, newToken } from './tokens.ts'
 import type { UserRules } from './user-rules.ts'
@@ -51,19 +52,17 @@ export function createUsers(deps: {
   now: () => number
   rules: UserRules
   attributes: AttributeRules
+  refusalOf: Sessions['refusalOf']
   log: Log
 }) {
-  const { store, audit, passwords, throttle, now, rules, attributes, log } = deps
+  const { store, audit, passwords, throttle, now, rules, attributes, refusalOf, log } = deps
 
   /** Makes an account. @throws `conflict` when the username is taken, `invalid_input`, `weak_password`, `overloaded` */
   async function create(input: NewUser, by: Act = SYSTEM): Promise<UserRecord> {
-    const checked = rules.newUser(input)
-    const { username, email = null, password } = checked
-    const passwordHash = password === undefined ? null : await passwords.hashNew(password, { username, email })
-    const user = newUserRecord(checked, { at: now(), passwordHash, attributes })
-    const { id, roles } = user
-    if (!(await store.create(user, audit.entry('user_created', by, id, { username, roles }))))
-      throw new AuthError('conflict', { message: 'This username or address is taken' })
+    const { user, entry } = await prepare(input, by)
+    const created = await store.create(user, entry)
+    if (created === 'refused') throw await refusalOf(by)
+    if (!created) throw nameTaken()
     log.info({ userId: user.id }, 'user_created')
     return user
   }
@@ -72,6 +71,29 @@ export function createUsers(deps: {
   async function register(input: NewUser, address: string | null): Promise<UserRecord> {
     passwords.requireCapacity()
     return throttle.signUp(address, () => create(input, { actorId: null, address }))
+  }
+
+  /** The same together with what `start` makes of it, such as a session: both, or neither. @throws what `register` throws */
+  async function signUp<T>(
+    input: NewUser,
+    address: string | null,
+    start: (user: UserRecord, created: AuditRecord) => Promise<T>,
+  ): Promise<T> {
+    passwords.requireCapacity()
+    return throttle.signUp(address, async () => {
+      const { user, entry } = await prepare(input, { actorId: null, address })
+      const begun = await start(user, entry)
+      log.info({ userId: user.id }, 'user_created')
+      return begun
+    })
+  }
+
+  async function prepare(input: NewUser, by: Act): Promise<{ user: UserRecord; entry: AuditWrite }> {
+    const checked = rules.newUser(input)
+    const { username, email = null, password } = checked
+    const passwordHash = password === undefined ? null : await passwords.hashNew(password, { username, email })
+    const user = newUserRecord(checked, { at: now(), passwordHash, attributes })
+    return { user, entry: audit.entry('user_created', by, user.id, { username, roles: user.roles }) }
   }
 
   /**
@@ -124,13 +146,14 @@ export function createUsers(deps: {
    * Replaces the password of someone who has just proved who they are, and ends every session but the given one, which gets a new
    * token. @throws `weak_password`, `conflict` when another change came first
    */
-  async function changePassword(user: UserRecord, session: SessionRecord, newPassword: string, address: string | null) {
+  async function changePassword(user: UserRecord, session: SessionRecord, newPassword: string, by: Act) {
     const token = newToken()
     const passwordHash = await passwords.hashNew(newPassword, user)
     const keep = { sessionId: session.id, from: session.tokenHash, to: hashToken(token) }
     const at = now()
-    const entry = audit.entry('authn_password_change', { actorId: user.id, address }, user.id)
+    const entry = audit.entry('authn_password_change', by, user.id)
     const changed = await store.setPassword(user.id, { epoch: user.epoch, passwordHash, now: at, keep }, entry)
+    if (changed === 'refused') throw await refusalOf(by)
     if (!changed) throw new AuthError('conflict', { message: 'The account was changed by another call; try again' })
     log.info({ userId: user.id }, 'authn_password_change')
     return { token, session: { ...session, tokenHash: keep.to, userEpoch: user.epoch + 1, authenticatedAt: at } }
@@ -139,6 +162,7 @@ export function createUsers(deps: {
   return {
     create,
     register,
+    signUp,
     authenticate,
     requirePassword,
     changePassword,
@@ -152,6 +176,7 @@ export function createUsers(deps: {
       const before = (await store.findById(id))?.name ?? null
       const entry = audit.entry('user_updated', by, id, { before: { name: before }, after: { name } })
       const user = await store.update(id, { name }, name === before ? undefined : entry)
+      if (user === 'refused') throw await refusalOf(by)
       if (user === null || typeof user === 'string') throw new AuthError('not_found')
       return user
     },

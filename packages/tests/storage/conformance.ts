@@ -1,5 +1,6 @@
 import { describe } from 'vitest'
 import { announcementTests } from './conformance/announcements.ts'
+import { authorityTests } from './conformance/authority.ts'
 import { counterAndAuditTests } from './conformance/counters-and-audit.ts'
 import { identityTests } from './conformance/identities.ts'
 import type { Open } from './conformance/records.ts'
@@ -11,6 +12,7 @@ import { storeTests } from './conformance/whole.ts'
 export function storageTests(open: Open): void {
   describe('ST-6: the promises of the port', () => {
     userTests(open)
+    authorityTests(open)
     sessionTests(open)
     identityTests(open)
     counterAndAuditTests(open)

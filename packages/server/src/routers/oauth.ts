@@ -28,7 +28,10 @@ export function createCompleteSignIn(deps: { oauth: OAuth; sessions: Sessions; a
     if (outcome.kind === 'signed_in')
       return { signedIn: await auth.login(outcome.user, { remember: outcome.remember, provider }), returnTo }
     const { user, session } = outcome.live
-    if (outcome.kind === 'reauthenticated') return { signedIn: auth.replace(user, await sessions.rotate(session)), returnTo }
+    if (outcome.kind === 'reauthenticated') {
+      const renewed = await sessions.rotate(session, { actorId: user.id, address: auth.address }, { provider })
+      return { signedIn: auth.replace(user, renewed), returnTo }
+    }
     // Linking proves an account elsewhere, not who sits here: the session stays as fresh as it was.
     return { signedIn: { user: toUser(user), session: sessions.toSession(session, session.id) }, returnTo }
   }

@@ -1,9 +1,9 @@
 import { z } from 'zod'
-import type { Audit } from '../audit.ts'
+import type { Act, Audit } from '../audit.ts'
 import type { RequestAuth } from '../context.ts'
 import { emailSchema, nameSchema, rolesSchema, usernameSchema } from '../identifiers.ts'
 import { passwordSchema } from '../password-schema.ts'
-import { type Guarded, type Guards, t } from '../procedures.ts'
+import { type Demand, type Guarded, type Guards, t } from '../procedures.ts'
 import type { Sessions } from '../sessions.ts'
 import type { Attributes } from '../storage/storage.ts'
 import type { UserAdmin } from '../user-admin.ts'
@@ -80,7 +80,7 @@ export function createAuditRouter(deps: { audit: Audit; guards: Guards }) {
   })
 }
 
-/** Who calls, for the audit log. */
-export function actOf(ctx: Guarded & { auth: RequestAuth }) {
-  return { actorId: ctx.user.id, address: ctx.auth.address }
+/** Who calls, and what must still hold of them when their act is written. */
+export function actOf(ctx: Guarded & { auth: RequestAuth }, more: Partial<Demand> = {}): Act {
+  return { actorId: ctx.user.id, address: ctx.auth.address, session: { id: ctx.session.id, ...ctx.demand, ...more } }
 }

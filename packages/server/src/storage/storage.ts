@@ -77,27 +77,32 @@ export interface UserChange {
  */
 export interface UserStore {
   /** `false` when the username, or the verified address, is taken. */
-  create(user: UserRecord, entry?: AuditRecord): Promise<boolean>
+  create(user: UserRecord, entry?: AuditWrite): Promise<boolean | 'refused'>
   /** Many at once, in one transaction; returns by id what became of each. */
   createMany(users: readonly UserRecord[], entry?: AuditRecord): Promise<ReadonlyMap<string, 'created' | 'username_taken' | 'email_taken'>>
   findById(id: string): Promise<UserRecord | null>
   findByUsernameKey(key: string): Promise<UserRecord | null>
   findByVerifiedEmail(email: string): Promise<UserRecord | null>
   /** `taken` when the verified address is another's, `null` when there is no such user. A changed address voids password resets. */
-  update(id: string, change: UserChange, entry?: AuditRecord): Promise<UserRecord | 'taken' | 'last_admin' | null>
+  update(id: string, change: UserChange, entry?: AuditWrite): Promise<UserRecord | 'taken' | 'last_admin' | 'refused' | null>
   /** Replaces a hash by a better one of the same password; `false` when it changed meanwhile. */
   rehash(id: string, change: { from: string; to: string }): Promise<boolean>
   /**
    * Sets a password and ends every session, reset and sign-in under way, but for the one to keep, which gets a new token and epoch.
    * `false`, and nothing changed, when the user's epoch moved on or the kept session has ended.
    */
-  setPassword(id: string, change: PasswordChange, entry?: AuditRecord): Promise<boolean>
+  setPassword(id: string, change: PasswordChange, entry?: AuditWrite): Promise<boolean | 'refused'>
   /** Disables (an instant) or enables (`null`); disabling ends every session, reset and sign-in under way. `null` when there is no such user. */
-  setDisabledAt(id: string, disabledAt: number | null, now: number, entry?: AuditRecord): Promise<UserRecord | 'last_admin' | null>
+  setDisabledAt(
+    id: string,
+    disabledAt: number | null,
+    now: number,
+    entry?: AuditWrite,
+  ): Promise<UserRecord | 'last_admin' | 'refused' | null>
   /** Removes the user with all that is theirs, addresses in the audit log included; `false` when there is none. */
-  delete(id: string, entry?: AuditRecord): Promise<boolean | 'last_admin'>
+  delete(id: string, entry?: AuditWrite): Promise<boolean | 'last_admin' | 'refused'>
   /** Lets a password be set by who holds the token, and voids earlier resets; `false` when there is no such user. */
-  startReset(reset: ResetRecord, entry?: AuditRecord): Promise<boolean>
+  startReset(reset: ResetRecord, entry?: AuditWrite): Promise<boolean | 'refused'>
   /** Whose reset this is, while it is valid. */
   findReset(tokenHash: Uint8Array, now: number): Promise<UserRecord | null>
   /** Uses a reset up, sets the password and ends every session; of many at once one gets `true`. */
@@ -131,6 +136,23 @@ export interface AuditRecord {
   readonly address: string | null
   /** Before and after, without secrets; small. */
   readonly detail: Readonly<Record<string, unknown>>
+}
+
+/**
+ * On whose word something is written: a session that is live, of an enabled user who has the role, where one is named, and who proved
+ * a secret after an instant, where one is given.
+ */
+export interface Authority {
+  readonly userId: string
+  readonly sessionId: string
+  readonly role: string | null
+  readonly provedAfter: number | null
+  readonly now: number
+}
+
+/** What a write leaves in the audit log; where it names an authority that no longer holds, nothing is written, and the answer is `refused`. */
+export interface AuditWrite extends AuditRecord {
+  readonly authority?: Authority
 }
 
 export interface AuditStore {
@@ -179,13 +201,21 @@ export interface SessionRecord {
   readonly endedAt: number | null
 }
 
+export interface SessionStart {
+  readonly replaces: Uint8Array | null
+  readonly maxPerUser: number
+  readonly entry?: AuditRecord
+  readonly newUser?: { readonly user: UserRecord; readonly entry: AuditRecord }
+}
+
 export interface SessionStore {
   /**
    * Starts a session and notes the login. Removes `replaces`, so that a late request with it cannot have the new cookie cleared,
    * and ends what exceeds `maxPerUser`, oldest first.
-   * `false` when the user is gone, disabled or of another epoch.
+   * `false` when the user is gone, disabled or of another epoch; with `newUser`, who is made first, when the username or the verified
+   * address is taken, and nothing is written.
    */
-  start(session: SessionRecord, options: { replaces: Uint8Array | null; maxPerUser: number; entry?: AuditRecord }): Promise<boolean>
+  start(session: SessionRecord, options: SessionStart): Promise<boolean>
   /** The session and its user in one read; this is the path that decides the speed of everything. */
   find(tokenHash: Uint8Array): Promise<{ session: SessionRecord; user: UserRecord } | null>
   /** The sessions with these ids and their users, those that exist. */
@@ -193,11 +223,11 @@ export interface SessionStore {
   /** Moves live sessions' last use and idle limit forward, never backward and never a dead one. */
   extend(uses: readonly SessionUse[], now: number): Promise<void>
   /** Replaces a live session's token after its user proved a secret; `false` when another came first. */
-  rotate(id: string, change: { from: Uint8Array; to: Uint8Array; authenticatedAt: number }): Promise<boolean>
+  rotate(id: string, change: { from: Uint8Array; to: Uint8Array; authenticatedAt: number }, entry?: AuditRecord): Promise<boolean>
   /** `false` when this user has no such live session. */
-  end(id: string, userId: string, now: number, entry?: AuditRecord): Promise<boolean>
+  end(id: string, userId: string, now: number, entry?: AuditWrite): Promise<boolean | 'refused'>
   /** Ends all live sessions of a user, or with `null` of everyone, but one; answers how many. */
-  endAll(userId: string | null, except: string | null, now: number, entry?: AuditRecord): Promise<number>
+  endAll(userId: string | null, except: string | null, now: number, entry?: AuditWrite): Promise<number | 'refused'>
   /** Ends for good those of these that have expired, so that a clock that is set back revives none. */
   expire(ids: readonly string[], now: number): Promise<void>
   /** Live ones of these users, newest first. */
@@ -268,7 +298,7 @@ export interface IdentityStore {
   /** Those of these users, oldest first. */
   list(userIds: readonly string[]): Promise<IdentityRecord[]>
   /** `last_way` when the user could not sign in any more without it; `false` when this user has no such identity. */
-  unlink(id: string, userId: string, entry: AuditRecord): Promise<boolean | 'last_way'>
+  unlink(id: string, userId: string, entry: AuditWrite): Promise<boolean | 'last_way' | 'refused'>
 }
 
 /** A sign-in that is under way at a provider. */

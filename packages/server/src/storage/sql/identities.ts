@@ -2,11 +2,14 @@ import type { Transaction } from 'kysely'
 import type { IdentityRow, Schema } from '../schema.ts'
 import type { IdentityRecord, IdentityStore, LinkProof } from '../storage.ts'
 import { note } from './audit.ts'
+import { createActing } from './authority.ts'
 import { inParts, type SqlEngine } from './engine.ts'
+import { insertUser } from './new-user.ts'
 import { toUserOrNull } from './rows.ts'
-import { insertUser } from './users.ts'
 
-export function createIdentityStore({ query, transaction }: SqlEngine): IdentityStore {
+export function createIdentityStore(engine: SqlEngine): IdentityStore {
+  const { query, transaction } = engine
+  const acting = createActing(engine)
   return {
     findUser: (issuer, subject) =>
       query(async (db) =>
@@ -50,7 +53,7 @@ export function createIdentityStore({ query, transaction }: SqlEngine): Identity
         return rows.map(toIdentity).toSorted(oldestFirst)
       }),
     unlink: (id, userId, entry) =>
-      transaction(async (trx, announce) => {
+      acting(entry, [userId], async (trx, announce) => {
         // Writing to the user first makes two that unlink at once wait for each other on every engine.
         const user = await trx
           .updateTable('users')

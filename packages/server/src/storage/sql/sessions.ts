@@ -2,14 +2,19 @@ import type { ExpressionBuilder, Kysely, Transaction } from 'kysely'
 import type { Schema, SessionRow } from '../schema.ts'
 import type { SessionRecord, SessionStore } from '../storage.ts'
 import { note } from './audit.ts'
+import { createActing } from './authority.ts'
 import { type FoundRow, inParts, type SessionAndUserRow, type SqlEngine } from './engine.ts'
+import { insertUser } from './new-user.ts'
 import { fromSession, SESSION_COLUMNS, toSession, toSessionAndUser, USER_COLUMNS } from './rows.ts'
 
-export function createSessionStore({ query, transaction, findSession }: SqlEngine): SessionStore {
+export function createSessionStore(engine: SqlEngine): SessionStore {
+  const { query, transaction, findSession } = engine
+  const acting = createActing(engine)
   return {
-    start: (session, { replaces, maxPerUser, entry }) =>
+    start: (session, { replaces, maxPerUser, entry, newUser }) =>
       transaction(
         async (trx, announce) => {
+          if (newUser !== undefined && !(await insertUser(trx, newUser.user))) return false
           const user = await trx
             .updateTable('users')
             .set({ last_login_at: session.createdAt })
@@ -21,6 +26,7 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
           if (replaces !== null) announce(await removeByHash(trx, replaces), 'ended')
           await trx.insertInto('sessions').values(fromSession(session)).execute()
           announce([session.userId], (await endBeyond(trx, session, maxPerUser)) > 0 ? 'ended' : 'moved')
+          await note(trx, newUser?.entry)
           await note(trx, entry)
           return true
         },
@@ -53,7 +59,7 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
         },
         { lockFirst: true, mayBeLost: true },
       ),
-    rotate: (id, { from, to, authenticatedAt }) =>
+    rotate: (id, { from, to, authenticatedAt }, entry) =>
       transaction(
         async (trx, announce) => {
           const rotated = await trx
@@ -62,16 +68,20 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
             .where('id', '=', id)
             .where('token_hash', '=', from)
             .where('ended_at', 'is', null)
+            .where('expires_at', '>', authenticatedAt)
             .returning('user_id')
             .executeTakeFirst()
           if (rotated === undefined) return false
           announce([rotated.user_id], 'ended')
+          await note(trx, entry)
           return true
         },
         { lockFirst: true },
       ),
     end: (id, userId, now, entry) =>
-      transaction(
+      acting(
+        entry,
+        [userId],
         async (trx, announce) => {
           const result = await trx
             .updateTable('sessions')
@@ -89,7 +99,9 @@ export function createSessionStore({ query, transaction, findSession }: SqlEngin
         { lockFirst: true },
       ),
     endAll: (userId, except, now, entry) =>
-      transaction(
+      acting(
+        entry,
+        userId === null ? [] : [userId],
         async (trx, announce) => {
           const count = await endSessions(trx, userId, except, now)
           if (count === 0) return 0

@@ -2,19 +2,25 @@ import { sql, type Transaction } from 'kysely'
 import { IS_ADMIN, type Schema, type UserRow } from '../schema.ts'
 import type { UserRecord, UserStore } from '../storage.ts'
 import { note } from './audit.ts'
+import { createActing } from './authority.ts'
 import { inParts, type SqlEngine } from './engine.ts'
+import { insertUser } from './new-user.ts'
 import { fromUser, toUser, toUserOrNull } from './rows.ts'
 import { endSessions, liveSession } from './sessions.ts'
 
 const MANY = 100
 
-export function createUserStore({ query, transaction }: SqlEngine): UserStore {
+export function createUserStore(engine: SqlEngine): UserStore {
+  const { query, transaction } = engine
+  const acting = createActing(engine)
   const findUser = (column: 'id' | 'username_key', value: string) =>
     query(async (db) => toUserOrNull(await db.selectFrom('users').selectAll().where(column, '=', value).executeTakeFirst()))
 
   return {
     create: (user, entry) =>
-      transaction(
+      acting(
+        entry,
+        [],
         async (trx) => {
           if (!(await insertUser(trx, user))) return false
           await note(trx, entry)
@@ -52,7 +58,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         ),
       ),
     update: (id, change, entry) =>
-      transaction(async (trx, announce) => {
+      acting(entry, [id], async (trx, announce) => {
         const before = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
         if (before === undefined) return null
         const { name, email, emailVerifiedAt, roles, attributes } = change
@@ -96,7 +102,9 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         { lockFirst: true },
       ),
     setPassword: (id, { epoch, passwordHash, now, keep }, entry) =>
-      transaction(
+      acting(
+        entry,
+        [id],
         async (trx, announce) => {
           const changed = await trx
             .updateTable('users')
@@ -104,7 +112,13 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
             .where('id', '=', id)
             .where('epoch', '=', epoch)
             .$if(keep !== null, (update) =>
-              update.where((where) => where.exists(liveSession(trx, keep?.sessionId ?? '', keep?.from ?? EMPTY).select('id'))),
+              update.where((where) =>
+                where.exists(
+                  liveSession(trx, keep?.sessionId ?? '', keep?.from ?? EMPTY)
+                    .where('expires_at', '>', now)
+                    .select('id'),
+                ),
+              ),
             )
             .executeTakeFirst()
           if (changed.numUpdatedRows === 0n) return false
@@ -123,7 +137,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         { lockFirst: true },
       ),
     setDisabledAt: (id, disabledAt, now, entry) =>
-      transaction(async (trx, announce) => {
+      acting(entry, [id], async (trx, announce) => {
         const before = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
         if (before === undefined) return null
         if (disabledAt !== null && (await isLastAdmin(trx, before))) return 'last_admin'
@@ -136,7 +150,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         return toUser(after)
       }),
     delete: (id, entry) =>
-      transaction(async (trx, announce) => {
+      acting(entry, [id], async (trx, announce) => {
         const user = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
         if (user === undefined) return false
         if (await isLastAdmin(trx, user)) return 'last_admin'
@@ -148,7 +162,7 @@ export function createUserStore({ query, transaction }: SqlEngine): UserStore {
         return true
       }),
     startReset: (reset, entry) =>
-      transaction(async (trx) => {
+      acting(entry, [reset.userId], async (trx) => {
         const user = await trx
           .selectFrom('users')
           .select('id')
@@ -226,16 +240,6 @@ async function findRefusedForEmail(trx: Transaction<Schema>, refused: readonly U
     for (const { username_key: key } of rows) taken.add(key)
   }
   return new Set(suspects.filter(({ usernameKey }) => !taken.has(usernameKey)).map(({ id }) => id))
-}
-
-/** `false` when the username, or the verified address, is taken. */
-export async function insertUser(trx: Transaction<Schema>, user: UserRecord): Promise<boolean> {
-  const result = await trx
-    .insertInto('users')
-    .values(fromUser(user))
-    .onConflict((conflict) => conflict.doNothing())
-    .executeTakeFirst()
-  return result.numInsertedOrUpdatedRows === 1n
 }
 
 function isAdmin(row: UserRow): boolean {
