@@ -3,7 +3,7 @@ import { clearedSessionCookie, readToken, SESSION_COOKIE, SIGN_IN_COOKIE, sessio
 import { AuthError } from './errors.ts'
 import { TRANSACTION_MS } from './oauth.ts'
 import { isAllowedOrigin } from './origin.ts'
-import { type ContextRequest, header, isSocket, isStreamed } from './request.ts'
+import { type ContextRequest, header, isHeadGone, isSocket, isStreamed, mayBeLong } from './request.ts'
 import { enterRequestScope, newRequestId, scopeOf } from './request-scope.ts'
 import { cookieObstacle, setCookie, setHeader, setHeaderOnce } from './response.ts'
 import type { Live, Origination, Resolution, Sessions } from './sessions.ts'
@@ -54,8 +54,14 @@ export function createRequestAuth(
     requireOwnOrigin()
     const found = await sessions.resolve(value)
     // An unknown token is left alone: it may have been replaced by a parallel request whose cookie is on its way.
-    if (found.state === 'ended' && value === token && cookieObstacle(request) === null) writeSessionCookie(clearedSessionCookie())
+    if (found.state === 'ended' && value === token && !isHeadGone(request)) writeSessionCookie(clearedSessionCookie())
     return found
+  }
+
+  async function requireLiveNow(): Promise<Live> {
+    const found = await resolve()
+    if (found.state === 'live') return found
+    throw new AuthError(found.state === 'ended' ? 'session_ended' : 'not_signed_in')
   }
 
   /** Where another adapter took the request, nobody has looked yet at where it comes from; a page elsewhere must not act here. */
@@ -124,11 +130,13 @@ export function createRequestAuth(
       return found.state === 'live' ? found : null
     },
     async requireLive(input) {
-      // What is wrong with the input is for the procedure to say, and for nobody who is not signed in.
-      if (!isRead && token !== null && input !== undefined) await input().catch(() => {})
-      const found = await resolve()
-      if (found.state === 'live') return found
-      throw new AuthError(found.state === 'ended' ? 'session_ended' : 'not_signed_in')
+      if (!isRead && token !== null && input !== undefined) {
+        // What is long is waited for, and read, for nobody who is not signed in.
+        if (mayBeLong(request)) await requireLiveNow()
+        // What is wrong with it is for the procedure to say.
+        await input().catch(() => {})
+      }
+      return requireLiveNow()
     },
     requireCookie,
     login: (user, { remember = false, provider } = {}) =>

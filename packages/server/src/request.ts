@@ -1,3 +1,5 @@
+const SHORT_BODY = 64 * 1024
+
 /**
  * The part of an adapter's `createContext` argument that is used here: Node adapters and Fastify give `res`, fetch adapters
  * `resHeaders`, the WebSocket adapter its socket as `res`.
@@ -83,7 +85,17 @@ export function isSocket({ res }: ContextRequest): boolean {
   return res !== undefined && 'readyState' in res
 }
 
+/** Whether the head of the answer leaves before any procedure has begun. */
+export function isHeadGone({ info }: ContextRequest): boolean {
+  return info?.accept === 'application/jsonl'
+}
+
+/** Whether a body is longer than one in JSON should be, or does not say how long it is. */
+export function mayBeLong(request: ContextRequest): boolean {
+  return !(Number(header(request, 'content-length')) <= SHORT_BODY)
+}
+
 /** Whether the answer is sent bit by bit, so that its head leaves before a procedure has ended. */
-export function isStreamed({ info }: ContextRequest): boolean {
-  return info?.accept === 'application/jsonl' || info?.type === 'subscription'
+export function isStreamed(request: ContextRequest): boolean {
+  return isHeadGone(request) || request.info?.type === 'subscription'
 }

@@ -176,7 +176,7 @@ export function createSessions(deps: { store: SessionStore; audit: Audit; now: (
     const { role, maxAgeMs } = session
     if (role !== null && !found.user.roles.includes(role)) return new AuthError('forbidden')
     if (maxAgeMs !== null && !isFresh(found.session, maxAgeMs)) return new AuthError('reauthentication_required')
-    return new AuthError('conflict', { message: 'Your account changed meanwhile; try again' })
+    return new AuthError('conflict', { message: 'Your account was changed by another call; try again' })
   }
 
   function idleMs(remembered: boolean): number {

@@ -86,3 +86,21 @@ test.each([
   }
   console.log(place, answers)
 })
+
+test.each(['standalone', 'express', 'fetch'] as const)(
+  'IN-1 %s: nobody who is not signed in is waited for with a long body',
+  async (place) => {
+    await using app = await startBehind(place)
+    const { cookie } = await app.enter({ username: 'eve', roles: ['editor'] })
+    const body = JSON.stringify('x'.repeat(70_000))
+    for (const [name, value] of [
+      ['no cookie', ''],
+      ['an unknown cookie', `__Host-session=${'x'.repeat(43)}`],
+    ] as const) {
+      const held = await app.hold({ method: 'POST', target: 'writesAsEditor', headers: { ...JSON_BODY, cookie: value }, body })
+      expect([name, (await held.answer).reasons]).toEqual([name, ['not_signed_in']])
+    }
+    const long = await app.call({ method: 'POST', target: 'writesAsEditor', headers: { ...JSON_BODY, cookie }, body })
+    expect([long.status, app.acts]).toEqual([200, ['writesAsEditor']])
+  },
+)

@@ -141,6 +141,8 @@ export async function startBehind(place: Place, given: BehindOptions = {}) {
         const until = performance.now() + 25
         while (asked.contexts === before && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 3))
       },
+      /** What comes although the last byte does not. */
+      answer: whole.then(readReply),
       async finish(): Promise<RawReply> {
         socket.write(bytes.subarray(-1))
         return readReply(await whole)

@@ -13,7 +13,7 @@ export type Acting = <T>(
 ) => Promise<T | 'refused'>
 
 /**
- * Judges in the act's own transaction, and first of all: it locks the rows of the actor and of those whom the act concerns, always in
+ * Judges in the act's own transaction, and first of all: it locks the rows of the actor and of those concerned, always in
  * the same order, so that of two who act on each other one comes first and the other is judged by what that one has done.
  */
 export function createActing({ transaction, locksRows = false }: Pick<SqlEngine, 'transaction' | 'locksRows'>): Acting {
