@@ -34,7 +34,7 @@ export interface AuthOptions<TRole extends string = string, TAttributes extends 
   password?: {
     /** In characters, 8 to 64. @default 15 (NIST SP 800-63B-4 section 3.1.1.2) */
     minLength?: number
-    /** Words that make no password, such as the service's name. @default none beside trpc-login */
+    /** Words that make no password, such as the service's name. @default trpc-login alone */
     contextWords?: readonly string[]
     /** Hashes computed at the same time; fewer where several processes share the cores. @default one a core */
     atOnce?: number
@@ -69,10 +69,10 @@ export interface AuthOptions<TRole extends string = string, TAttributes extends 
     /** Accounts made in an hour. @default 5 */
     signUpsPerAddress?: number
   }
-  /** The application's roles beside `admin`: typed in `requireRole`, and no others can be given. @default any lower-case word can be given */
+  /** The application's roles besides `admin`: typed in `requireRole`, and no others can be given. @default any lower-case word can be given */
   roles?: readonly TRole[]
   /**
-   * Browser origins, beside the own one, whose pages may act with a session where another adapter than `createServer` takes the
+   * Browser origins, besides the own one, whose pages may act with a session where another adapter than `createServer` takes the
    * requests. @default none
    */
   origins?: readonly string[]

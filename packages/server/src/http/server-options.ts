@@ -7,7 +7,7 @@ import type { TlsOptions } from './tls.ts'
 export interface ServerOptions<TRouter extends AnyRouter> {
   readonly auth: Auth
   readonly router: TRouter
-  /** What the application's context holds beside `auth`; called once per request. */
+  /** What the application's context holds besides `auth`; called once per request. */
   readonly createContext?: (
     request: CreateHTTPContextOptions,
   ) => Omit<inferRouterContext<TRouter>, 'auth'> | Promise<Omit<inferRouterContext<TRouter>, 'auth'>>
