@@ -79,10 +79,14 @@ function redact(message: string, refused: unknown, budget: { values: number }): 
   if (message.length > MAX_MESSAGE) return UNSPECIFIC
   let text = message
   const waiting = [refused]
+  // A short value that comes a thousand times is looked for once.
+  const known = new Set<unknown>()
   while (waiting.length > 0) {
     const value = waiting.pop() ?? true
     budget.values -= 1
     if (budget.values < 0) return UNSPECIFIC
+    if (known.has(value)) continue
+    known.add(value)
     if (typeof value === 'object') waiting.push(...partsOf(value))
     // Words such as null say what kind of value came, and are nobody's secret.
     else if (typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint') text = leaveOutAll(text, String(value))
