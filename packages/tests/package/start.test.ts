@@ -53,7 +53,7 @@ test.runIf(inject('complete'))(
       cwd: clone,
       env: { ...env, TRPC_LOGIN_DATABASE_URL: NOWHERE },
     }).ended
-    expect(stderr).toContain('ECONNREFUSED')
+    expect(stderr).toContain('nothing listens at postgres://127.0.0.1:1/login')
   },
 )
 
