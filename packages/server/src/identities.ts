@@ -43,7 +43,8 @@ export function createIdentities(deps: {
    * has it only when both sides proved it.
    * @throws `conflict` when the owner of the address must sign in first, `registration_closed`, `forbidden` for a disabled account
    */
-  async function userOf(profile: Profile, provider: Provider, address: string | null): Promise<UserRecord> {
+  async function userOf(told: Profile, provider: Provider, address: string | null): Promise<UserRecord> {
+    const profile = withPlainEmail(told)
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       const known = await store.findUser(profile.issuer, profile.subject)
       if (known !== null) return enabled(known)
@@ -95,7 +96,8 @@ export function createIdentities(deps: {
    * Lets an account elsewhere sign in the user of a live session.
    * @throws `conflict` when it signs in another user, `session_ended` when the session ended meanwhile
    */
-  async function link(profile: Profile, provider: Provider, { user, session }: Live, address: string | null): Promise<void> {
+  async function link(told: Profile, provider: Provider, { user, session }: Live, address: string | null): Promise<void> {
+    const profile = withPlainEmail(told)
     const identity = identityOf(profile, provider, user.id)
     if (await store.link(identity, { sessionId: session.id, now: now() }, linked(identity, address))) return
     const known = await store.findUser(profile.issuer, profile.subject)
@@ -135,6 +137,13 @@ export function createIdentities(deps: {
   }
 }
 
+/** Without an address that only folding makes the one of somebody else, such as one with U+212A for a k: folded alike is not proved. */
+function withPlainEmail(profile: Profile): Profile {
+  const { email } = profile
+  const isPlain = email !== null && canonicalEmail(email) === email.toLowerCase() && email.normalize('NFKC') === email
+  return isPlain ? profile : { ...profile, email: null, emailVerified: false }
+}
+
 function enabled(user: UserRecord): UserRecord {
   if (user.disabledAt !== null) throw new AuthError('forbidden', { message: 'This account is disabled' })
   return user
@@ -152,6 +161,6 @@ function asUsername(text: string | null): string | null {
   const kept = local
     .trim()
     .replace(/\s+/gu, '.')
-    .replace(/[^\p{L}\p{M}\p{Nd}._-]/gu, '')
+    .replace(/[^\p{L}\p{M}\p{Nd}._-]|\p{Default_Ignorable_Code_Point}/gu, '')
   return usernameSchema.safeParse(Array.from(kept).slice(0, MAX_BASE).join('')).data ?? null
 }

@@ -142,9 +142,15 @@ export function createOAuth(deps: {
     }
     const user = await identities.userOf(profile, provider, address)
     if (same === null || same.user.id !== user.id) return { kind: 'signed_in', user, remember: begun.remember } as const
-    // A provider that remembers the browser has proved nothing about who sits there now.
+    // A provider that remembers the browser has proved nothing about who sits there now. What was asked of it stood in an address that
+    // whoever sits there could change, so only its own word counts.
+    if (profile.provedMsAgo === null) {
+      throw new AuthError('reauthentication_required', {
+        message: `${provider.name} does not say when you last proved there who you are; confirm your password, or sign out and in again`,
+      })
+    }
     const tookMs = now() - begun.createdAt
-    if (profile.provedMsAgo !== null && profile.provedMsAgo > tookMs + TOLERANCE_MS) {
+    if (profile.provedMsAgo > tookMs + TOLERANCE_MS) {
       throw new AuthError('reauthentication_required', { message: `${provider.name} did not ask again who you are` })
     }
     return { kind: 'reauthenticated', live: same } as const

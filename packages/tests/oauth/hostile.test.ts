@@ -46,6 +46,12 @@ const FLAWS: Record<string, () => [Claims, ((claims: Claims) => string)?]> = {
   'that brings its own key': () => [{}, (claims) => signJwt(claims, { alg: 'RS256', kid: 'k2', jku: `${other.issuer}/jwks` })],
   'whose claims were changed afterwards': () => [{}, (claims) => tampered(signJwt(claims))],
   'that has expired': () => [{ iat: at() - 900, exp: at() - 600 }],
+  'that will be issued in a while': () => [{ iat: at() + 60 }],
+  'that was issued long before this sign-in': () => [{ iat: at() - 700 }],
+  'without a time of issue': () => [{ iat: undefined }],
+  'whose time of issue is a text': () => [{ iat: String(at()) }],
+  'that another application asked for': () => [{ azp: 'another' }],
+  'for two applications that another asked for': () => [{ aud: ['app', 'another'], azp: 'another' }],
   'for another application': () => [{ aud: 'another' }],
   'for two applications without saying who asked': () => [{ aud: ['app', 'another'] }],
   'with another nonce': () => [{ nonce: 'x'.repeat(43) }],
@@ -56,6 +62,15 @@ const FLAWS: Record<string, () => [Claims, ((claims: Claims) => string)?]> = {
   'whose subject is a number': () => [{ sub: 7 }],
   'that is no token': () => [{}, () => 'no.token.here'],
 }
+
+test.each([
+  ['by a clock that is 20 s ahead', { iat: at() + 20 }],
+  ['five minutes ago, as some providers say of all', { iat: at() - 300 }],
+  ['for two applications, of which this one asked', { aud: ['app', 'another'], azp: 'app' }],
+  ['for this application, which asked', { azp: 'app' }],
+])('OA-4: an ID token issued %s is taken', async (_what, claims) => {
+  expect((await comeBackWith({ sub: 'honest', ...claims })).status).toBe(303)
+})
 
 function tampered(token: string): string {
   const [header = '', body = '', signature = ''] = token.split('.')

@@ -148,6 +148,32 @@ describe('an account that is there already', () => {
     expect((await agent.me())?.user).toMatchObject({ email: 'own@example.com', emailVerified: true })
   })
 
+  test.each([
+    ['a Kelvin sign for a k', 'kim@example.com', '\u212aim@example.com'],
+    ['full-width letters', 'ada@example.com', 'ａｄａ@example.com'],
+    ['a full-width at sign', 'ada@example.com', 'ada＠example.com'],
+    ['a ligature', 'office@example.com', 'oﬃce@example.com'],
+    ['letters in a circle', 'ada@example.com', 'ⓐda@example.com'],
+    ['a long s', 'sam@example.com', 'ſam@example.com'],
+  ])('OA-6: is not linked to an address that only folding makes its own: %s', async (_what, email, told) => {
+    await using server = await start()
+    await server.addUser({ username: 'owner', email, emailVerified: true })
+    const stranger = createAgent(server)
+    expect((await signIn(stranger, { sub: '1', email: told, email_verified: true })).status).toBe(303)
+    expect((await stranger.me())?.user).toMatchObject({ email: null, emailVerified: false })
+    expect((await stranger.me())?.user.username).not.toBe('owner')
+    expect(await identitiesOf(server, stranger)).toMatchObject([{ email: null }])
+    expect(await server.auth.oauth.list((await server.auth.users.findByUsername('owner'))?.id ?? '')).toEqual([])
+  })
+
+  test('OA-6: is linked to the address that it is but for upper and lower case', async () => {
+    await using server = await start()
+    const owner = await server.addUser({ username: 'owner', email: 'Zoë@example.com', emailVerified: true })
+    const agent = createAgent(server)
+    await signIn(agent, { sub: '1', email: 'ZOË@EXAMPLE.com', email_verified: true })
+    expect((await agent.me())?.user.id).toBe(owner.id)
+  })
+
   test('OA-5: is not found by the name, the username or an id that the provider tells', async () => {
     await using server = await start()
     const ada = await server.auth.users.findByUsername('ada')
@@ -328,6 +354,27 @@ describe('the session', () => {
     )
     expect([status, error?.data.reason]).toEqual([403, 'reauthentication_required'])
     expect((await agent.me())?.session.fresh).toBe(false)
+  })
+
+  test('RM-2: stays as it was when the provider does not say in its signed word when it asked, and nothing is done on it', async () => {
+    await using server = await start()
+    const agent = createAgent(server)
+    await signIn(agent, { sub: '1' })
+    server.clock.advance(20 * MINUTE)
+    const now = Math.floor(Date.now() / 1000)
+    // Whoever sits there deleted prompt and max_age from the address.
+    idp.setUserinfo({ auth_time: now })
+    for (const claims of [{}, { auth_time: String(now) }, { auth_time: now + 3600 }, { auth_time: null }]) {
+      const { status, error } = await agent.comeBack('idp', idp.approve(await agent.begin({ provider: 'idp' }), { sub: '1', ...claims }))
+      expect([status, error?.data.reason].join(' ')).toMatch(/^(403 reauthentication_required|400 sign_in_failed)$/)
+    }
+    idp.setUserinfo({})
+    expect((await agent.me())?.session.fresh).toBe(false)
+    expect((await agent.post('auth.changePassword', { newPassword: 'a password at last' })).body.error?.data.reason).toBe(
+      'reauthentication_required',
+    )
+    const exported = await server.fetch('/api/auth.account.export', { headers: { cookie: cookieOf(agent) } })
+    expect(exported.status).toBe(403)
   })
 
   test('LO-2: a password change or disabling voids what the user had under way', async () => {

@@ -28,7 +28,7 @@ export function apple({ clientId, teamId, keyId, privateKey, ...registration }: 
     {
       formPost: true,
       parameters: { response_mode: 'form_post' },
-      // Apple asks for the password each time.
+      // Apple asks for the password each time, and says when it did.
       reauthentication: {},
       clientSecret: () => signSecret({ iss: teamId, sub: clientId, aud: ISSUER }, keyId, key),
       nameIn: (parameters) => readName(parameters.get('user')),

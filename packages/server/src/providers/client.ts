@@ -56,7 +56,8 @@ export async function exchangeCode(
   nonce: string | null,
 ): Promise<openid.TokenEndpointResponse & openid.TokenEndpointResponseHelpers> {
   const url = new URL(answer.redirectUri)
-  for (const [name, value] of answer.parameters) url.searchParams.append(name, value)
+  // Not one by one: each time the whole would be written anew.
+  url.search = answer.parameters.toString()
   return openid.authorizationCodeGrant(config, url, {
     pkceCodeVerifier: answer.codeVerifier,
     expectedState: answer.state,

@@ -42,7 +42,7 @@ export interface Profile {
   readonly email: string | null
   /** The provider says that the address is proved: boolean true, nothing that merely looks like it. */
   readonly emailVerified: boolean
-  /** How long before the answer the person last proved who they are, where the provider tells. */
+  /** How long ago the person last proved who they are; `null` where the provider does not tell, which makes no session fresh. */
   readonly provedMsAgo: number | null
 }
 
