@@ -64,11 +64,17 @@ test('README: what is installed is the two packages and all that they ask for be
   expect(namesToInstall().toSorted()).toEqual([...new Set(['@trpc-login/server', '@trpc-login/client', ...peers])].toSorted())
 })
 
-test('README: the server and the client run as printed, the client again and again, and both are typed', async () => {
+test('README: the server and the client run as printed, the client again and again', async () => {
   const cwd = newProject()
   const { runClient } = await runBoth(cwd, fromSource)
   expect(await runClient()).toEqual(printed)
   expect(await runClient()).toEqual(printed)
+})
+
+test('README: the server and the client are typed as printed', async () => {
+  const cwd = newProject()
+  writeFileSync(join(cwd, 'server.ts'), server)
+  writeFileSync(join(cwd, 'client.ts'), client)
   const tsc = join(ROOT, 'packages/tests/node_modules/typescript/bin/tsc')
   const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2024', '--allowImportingTsExtensions', '--skipLibCheck']
   const types = ['--types', 'node', '--typeRoots', join(ROOT, 'packages/tests/node_modules/@types')]
