@@ -1,7 +1,7 @@
 import { initTRPC } from '@trpc/server'
 import { type AuthContext, formatAuthError, transformer } from '@trpc-login/server'
 import { createTestAuth } from '@trpc-login/server/testing'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { HOUR, MINUTE, PASSWORD } from '../support/server.ts'
 
 function createApp() {
@@ -55,4 +55,20 @@ test('testing: two of them share nothing', async () => {
   await using other = createApp()
   await one.as('ada')
   expect(await other.auth.users.findByUsername('ada')).toBe(null)
+})
+
+class NotForServers {
+  constructor() {
+    throw new Error('this environment is a browser')
+  }
+}
+
+test('testing: it needs neither Request nor Headers, of which a test environment may have brought its own', async () => {
+  for (const name of ['Request', 'Response', 'Headers']) vi.stubGlobal(name, NotForServers)
+  onTestFinished(() => void vi.unstubAllGlobals())
+  await using app = createApp()
+  const ada = await app.as('ada')
+  expect(await ada.greet()).toBe('hello, ada')
+  await ada.auth.logout()
+  await expect(ada.greet()).rejects.toMatchObject({ reason: 'not_signed_in' })
 })
