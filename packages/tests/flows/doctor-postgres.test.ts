@@ -48,6 +48,12 @@ const asLogin = async ({ admin, url }: Made, sql: string) => {
   return url('login')
 }
 
+/** A role that may write all tables but one, as where somebody meant to make the log safe. */
+async function grantAllBut(admin: string, table: string): Promise<void> {
+  await query(admin, 'grant select, insert, update, delete on all tables in schema public to watcher')
+  await query(admin, `revoke insert on ${table} from watcher`)
+}
+
 const STATES: readonly State[] = [
   {
     of: 'nothing that listens',
@@ -110,6 +116,18 @@ const STATES: readonly State[] = [
     made: ({ url }) => url('watcher:the-secret'),
     says: 'the user of NAME lacks a right: permission denied',
     todo: 'grant it: grant select, insert, update, delete',
+  },
+  ...['sessions', 'attempts', 'audit'].map((table) => ({
+    of: `no right to write ${table}`,
+    made: ({ admin, url }: Made) => grantAllBut(admin, table).then(() => url('watcher:the-secret')),
+    says: `the user of NAME lacks a right: permission denied for table ${table}`,
+    todo: 'grant it: grant select, insert, update, delete',
+  })),
+  {
+    of: 'a table that is missing',
+    made: (it) => asLogin(it, 'drop table attempts'),
+    says: 'NAME lacks what this program needs: .*attempts',
+    todo: 'trpc-login migrate',
   },
   {
     of: 'a database that is read-only, as a standby is',

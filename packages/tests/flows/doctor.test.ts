@@ -161,6 +161,12 @@ const STATES: readonly State[] = [
     says: 'data directory: DIR can be entered by other users \\(mode 755\\)',
     todo: 'chmod 700 DIR',
   },
+  ...['users', 'sessions', 'attempts', 'resets', 'audit', 'identities', 'oauth_transactions', 'changes'].map((table) => ({
+    of: `the table ${table} that is missing`,
+    made: ({ file }: Place) => execute(file, `drop table ${table}`),
+    says: `database: FILE: no such table: (?:main\\.)?${table}`,
+    todo: RESTORE,
+  })),
   {
     of: 'a clock that was set back',
     made: ({ file }) => execute(file, `update audit set at = at + ${DAY}`),

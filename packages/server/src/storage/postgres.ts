@@ -4,6 +4,7 @@ import { ANSWER_MS, createConnections } from './postgres/connections.ts'
 import { loadDriver, parseTarget } from './postgres/driver.ts'
 import { createEngine, guarded } from './postgres/engine.ts'
 import { migrate, readSchema } from './postgres/migrate.ts'
+import { checkTables } from './sql/check.ts'
 import { createSqlStores } from './sql/stores.ts'
 import type { Storage } from './storage.ts'
 
@@ -30,7 +31,14 @@ export function postgresStorage(options: PostgresOptions): Storage {
     migrate: ({ dryRun = false } = {}) =>
       guarded(async () => (dryRun ? [...(await readSchema(driver, target)).pending] : await migrate(driver, target))),
     schema: () => guarded(() => readSchema(driver, target)),
-    check: () => engine.query(async (db) => void (await sql`update trpc_login_lock set name = name where name = 'check'`.execute(db))),
+    check: () =>
+      engine.transaction(
+        async (trx) => {
+          await checkTables(trx)
+          await sql`update trpc_login_lock set name = name where name = 'check'`.execute(trx)
+        },
+        { lockFirst: true },
+      ),
     // Not tried again on another connection: that may be to a server which never heard of what is known here.
     changes: (known) => guarded(() => connections.use(performance.now() + ANSWER_MS, (connection) => readChanges(connection, known))),
     close() {

@@ -5,6 +5,7 @@ import { Kysely, SqliteDialect, sql, type Transaction } from 'kysely'
 import { AuthError } from '../errors.ts'
 import type { Schema } from './schema.ts'
 import { announcing } from './sql/announcements.ts'
+import { checkTables } from './sql/check.ts'
 import type { FoundRow, SqlEngine } from './sql/engine.ts'
 import { sessionAndUserQuery } from './sql/sessions.ts'
 import { createSqlStores } from './sql/stores.ts'
@@ -95,6 +96,7 @@ function createStorage(writer: DatabaseSync, path: string): Storage {
     schema: () => guarded(async () => readSchema(writer)),
     check: () =>
       engine.transaction(async (trx) => {
+        await checkTables(trx)
         await trx
           .updateTable('trpc_login_migrations')
           .set(({ ref }) => ({ version: ref('version') }))

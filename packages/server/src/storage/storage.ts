@@ -14,7 +14,7 @@ export interface Storage {
   migrate(options?: { dryRun?: boolean }): Promise<string[]>
   /** What separates the database's schema from what this program knows; changes nothing. */
   schema(): Promise<SchemaState>
-  /** Whether the database can be reached and written. */
+  /** Whether the database can be reached, and every table written that a sign-in writes; fails with what is wrong as its cause. */
   check(): Promise<void>
   /** What any process has announced; `known` itself while that is all. Cheap enough to be asked for several times a second. */
   changes(known: Changes | null): Promise<Changes>
