@@ -57,10 +57,8 @@ test('testing: two of them share nothing', async () => {
   expect(await other.auth.users.findByUsername('ada')).toBe(null)
 })
 
-class NotForServers {
-  constructor() {
-    throw new Error('this environment is a browser')
-  }
+function NotForServers(): never {
+  throw new Error('this environment is a browser')
 }
 
 test('testing: it needs neither Request nor Headers, of which a test environment may have brought its own', async () => {
