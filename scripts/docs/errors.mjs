@@ -1,5 +1,7 @@
 // docs/errors.md: the reasons of errors.ts, and what the code cannot say of them.
-import { load, requireSame, sourceOf } from './project.mjs'
+import { globSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { load, requireSame, root, sourceOf } from './project.mjs'
 
 const SENTENCES = {
   not_signed_in: {
@@ -128,6 +130,7 @@ export async function errorsPage() {
   const { getHTTPStatusCodeFromError } = await load('@trpc/server/http')
   const { TRPCError } = await load('@trpc/server')
   requireSame('reasons', Object.keys(REASONS), Object.keys(SENTENCES), 'scripts/docs/errors.mjs')
+  requireSame('reasons', Object.keys(REASONS), reasonsOfClient(), "the client's type Reason")
 
   const entries = Object.entries(REASONS).map(([reason, { code, message }]) => {
     const status = getHTTPStatusCodeFromError(new TRPCError({ code }))
@@ -145,4 +148,11 @@ export async function errorsPage() {
     ...sections,
     '',
   ].join('\n\n')
+}
+
+/** The client knows no server, so its type names the reasons once more. */
+function reasonsOfClient() {
+  const sources = globSync('packages/client/src/**/*.ts', { cwd: root }).map((path) => readFileSync(join(root, path), 'utf8'))
+  const union = sources.flatMap((text) => /^export type Reason =\n((?: {2}\| '\w+'\n)+)/m.exec(text)?.[1] ?? [])
+  return union.flatMap((text) => [...text.matchAll(/'(\w+)'/g)].map(([, reason]) => reason))
 }

@@ -165,5 +165,6 @@ const { items, nextCursor } = await api.auth.users.list.query({ limit: 10 })
 - **Who may call.** A session is fresh for 15 minutes after its user proved a secret; \`auth.reauthenticate\` makes it fresh again. Administrators have the role \`admin\`.
 - **Never in a batch** are calls that set the cookie or check a secret: one request carries one of them, and nothing else. The SDK does so by itself.
 - **Input** is strict: unknown fields are refused. Limits are given in the words of the error.
-- **Any procedure** may fail with \`invalid_input\`, \`rate_limited\` or \`unavailable\`; guarded ones also with \`not_signed_in\`, \`session_ended\`, \`reauthentication_required\` and \`forbidden\`.
+- **Any procedure** may fail with \`invalid_input\`, \`rate_limited\` or \`unavailable\`; guarded ones also with \`not_signed_in\`, \`session_ended\`,
+  \`reauthentication_required\` and \`forbidden\`, and guarded mutations with \`conflict\` where another call changed the account first.
 `
