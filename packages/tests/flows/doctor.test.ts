@@ -234,6 +234,33 @@ test.runIf(hasNamespaces).each([
   expect([code, stdout]).toEqual([1, expect.stringMatching(said)])
 })
 
+test.runIf(hasNamespaces)(
+  'on a disk that fills while the database is open each failure says so, and not what the clearing up met',
+  async () => {
+    const data = join(temporaryDirectory(), 'data')
+    mkdirSync(data, { mode: 0o700 })
+    const script = 'mount -t tmpfs -o size=4m,mode=700 tmpfs "$0" && exec "$1" --conditions=@trpc-login/source "$2" "$0"'
+    const program = join(import.meta.dirname, '../support/on-full-disk.ts')
+    const { stdout, stderr } = await run('unshare', ['--mount', '--map-root-user', 'sh', '-c', script, data, process.execPath, program], {
+      cwd: data,
+    }).ended
+    expect(stderr).toBe('')
+    expect(JSON.parse(stdout)).toEqual({
+      failure: 'database or disk is full',
+      migration: 'database or disk is full',
+      after: 'eve',
+      findings: [
+        {
+          check: 'database',
+          ok: false,
+          detail: `the disk of ${data}/login.db is full`,
+          remedy: `make room on the file system of ${data}`,
+        },
+      ],
+    })
+  },
+)
+
 /** A certificate and its key in files of their own. */
 async function makeCertificate(from = Date.now()) {
   const cwd = temporaryDirectory()

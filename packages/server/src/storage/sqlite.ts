@@ -189,6 +189,8 @@ function asKyselyDatabase(db: DatabaseSync) {
     prepare(text: string) {
       // A pragma acts when it is prepared, so each time anew.
       if (text.startsWith('pragma')) return adapt(db.prepare(text))
+      // An error such as a full disk has ended the transaction already, and that it has must not hide the error.
+      if (text === 'rollback' && !db.isTransaction) return NOTHING
       const statement = statements.get(text) ?? adapt(db.prepare(text === 'begin' ? 'begin immediate' : text))
       // Queries are built from a fixed set of shapes; the bound is for lists of varying length.
       if (statements.size < 200) statements.set(text, statement)
@@ -196,6 +198,8 @@ function asKyselyDatabase(db: DatabaseSync) {
     },
   }
 }
+
+const NOTHING = { reader: false, all: () => [], run: () => ({ changes: 0, lastInsertRowid: 0 }), iterate: () => [].values() }
 
 function adapt(statement: StatementSync) {
   type Values = Parameters<StatementSync['all']>

@@ -39,7 +39,8 @@ export function migrate(driver: typeof pg, target: Target): Promise<string[]> {
       await client.query('commit')
       return pending.map(({ version, name }) => `${version} ${name}`)
     } catch (error) {
-      await client.query('rollback')
+      // A connection that is lost cannot, and that must not hide the error.
+      await client.query('rollback').catch(() => {})
       throw error
     }
   })

@@ -11,19 +11,18 @@ export const KNOWN = migrations({ bytes: 'blob', key: 'text' })
 export function applyMigrations(db: DatabaseSync, dryRun: boolean): string[] {
   // Longer than any act of a server waits: others may be migrating.
   db.exec(`pragma busy_timeout = ${START_WAIT_MS}`)
-  // Inside the lock from the first read on: of several processes that start at once, one applies and the others find it done.
-  db.exec('begin immediate')
   try {
+    // Inside the lock from the first read on: of several processes that start at once, one applies and the others find it done.
+    db.exec('begin immediate')
     const { pending, newer } = compareSchema(KNOWN, applied(db))
     requireNotNewer(newer)
     if (!dryRun) db.exec(MIGRATIONS_TABLE)
     if (!dryRun) for (const migration of pending) applyMigration(db, migration)
     db.exec(dryRun ? 'rollback' : 'commit')
     return pending.map(({ version, name }) => `${version} ${name}`)
-  } catch (error) {
-    db.exec('rollback')
-    throw error
   } finally {
+    // Not where an error, such as a full disk, has ended it already: that would hide the error.
+    if (db.isTransaction) db.exec('rollback')
     db.exec(`pragma busy_timeout = ${STAND_STILL_MS}`)
   }
 }
