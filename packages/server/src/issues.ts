@@ -9,8 +9,9 @@ const MAX_ISSUES = 100
 const MAX_TEXT = 16 * 1024
 const MAX_MESSAGE = 2000
 const MAX_KEY = 256
-// Values that are looked for in the messages of one refusal.
+// Values that are looked for in one message, and characters that are looked through in all messages of one refusal: some milliseconds.
 const MAX_VALUES = 1000
+const MAX_SEARCHED = 250_000
 const UNSPECIFIC = 'Invalid value'
 const SHORT = 4
 const WORD_START = /^[\p{L}\p{N}_]/u
@@ -27,7 +28,7 @@ interface ForeignIssue {
 
 /** The issues of any validator in our own form: bounded, and without the values that were refused, which may be secrets. */
 export function readIssues(issues: readonly unknown[], input: unknown): Issue[] {
-  const budget = { values: MAX_VALUES, text: MAX_TEXT }
+  const budget = { searched: MAX_SEARCHED, text: MAX_TEXT }
   const found: Issue[] = []
   for (const issue of issues) {
     for (const next of toIssues(issue ?? {}, input, budget)) {
@@ -42,10 +43,10 @@ export function readIssues(issues: readonly unknown[], input: unknown): Issue[] 
 
 /** A validator's text in which the values of an input are left out. */
 export function withoutValues(text: string, input: unknown): string {
-  return redact(text, input, { values: MAX_VALUES })
+  return redact(text, input, { searched: MAX_SEARCHED })
 }
 
-function* toIssues({ message, path = [], code, keys }: ForeignIssue, input: unknown, budget: { values: number }): Generator<Issue> {
+function* toIssues({ message, path = [], code, keys }: ForeignIssue, input: unknown, budget: { searched: number }): Generator<Issue> {
   const at = path.map(toKey)
   if (code === 'unrecognized_keys' && Array.isArray(keys)) {
     for (const key of keys) yield { path: [...at, toKey(key)], message: 'Unknown key' }
@@ -75,7 +76,7 @@ function valueAt(input: unknown, path: readonly unknown[]): unknown {
   return value
 }
 
-function redact(message: string, refused: unknown, budget: { values: number }): string {
+function redact(message: string, refused: unknown, budget: { searched: number }): string {
   if (message.length > MAX_MESSAGE) return UNSPECIFIC
   let text = message
   const waiting = [refused]
@@ -83,8 +84,8 @@ function redact(message: string, refused: unknown, budget: { values: number }): 
   const known = new Set<unknown>()
   while (waiting.length > 0) {
     const value = waiting.pop() ?? true
-    budget.values -= 1
-    if (budget.values < 0) return UNSPECIFIC
+    budget.searched -= message.length + 1
+    if (budget.searched < 0) return UNSPECIFIC
     if (known.has(value)) continue
     known.add(value)
     if (typeof value === 'object') waiting.push(...partsOf(value))

@@ -39,10 +39,15 @@ function isEnvelope(value: unknown): value is SuperJSONResult {
 }
 
 function decode(envelope: SuperJSONResult): unknown {
+  const { stackTraceLimit } = Error
+  // For each error that it makes superjson would have a trace made, at the cost of everything else, and then replaces it.
+  Error.stackTraceLimit = 0
   try {
     return superjson.deserialize(envelope)
   } catch (cause) {
     throw new AuthError('invalid_input', { message: 'The superjson envelope is not valid', cause })
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
   }
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { RequestAuth, SignedIn } from '../context.ts'
+import { invalidInput } from '../errors.ts'
 import type { Identities } from '../identities.ts'
 import type { OAuth } from '../oauth.ts'
 import { open as base, type Guards, t } from '../procedures.ts'
@@ -10,6 +11,7 @@ import { actOf } from './users.ts'
 const OK = { ok: true } as const
 const ALONE = { alone: true } as const
 const MAX_PARAMETER = 8192
+const MAX_PARAMETERS = 50
 
 /** Ends a sign-in with a provider in a session, for the browser's route and for programs alike. */
 export type CompleteSignIn = (
@@ -39,6 +41,13 @@ export function createCompleteSignIn(deps: { oauth: OAuth; sessions: Sessions; a
 
 const providerSchema = z.string().max(32)
 
+/** Before they are looked at one by one. No provider sends as many. */
+function requireFew(input: unknown): void {
+  const { parameters } = (input ?? {}) as { parameters?: unknown }
+  if (typeof parameters !== 'object' || parameters === null || Object.keys(parameters).length <= MAX_PARAMETERS) return
+  throw invalidInput([{ path: ['parameters'], message: `At most ${MAX_PARAMETERS} parameters` }])
+}
+
 /** Sign-in with others, over tRPC: what comes before and after the browser's way to the provider and back. */
 export function createOAuthRouter(deps: { oauth: OAuth; identities: Identities; completeSignIn: CompleteSignIn; guards: Guards }) {
   const { oauth, identities, completeSignIn, guards } = deps
@@ -64,6 +73,10 @@ export function createOAuthRouter(deps: { oauth: OAuth; identities: Identities; 
       }),
     finish: open
       .meta(ALONE)
+      .use(async ({ getRawInput, next }) => {
+        requireFew(await getRawInput())
+        return next()
+      })
       .input(z.strictObject({ provider: providerSchema, parameters: z.record(z.string().max(64), z.string().max(MAX_PARAMETER)) }))
       .mutation(async ({ ctx, input }) => {
         const { signedIn } = await completeSignIn(ctx.auth, input.provider, new URLSearchParams(input.parameters))
