@@ -1,5 +1,5 @@
 // 1,000 inputs that unfold, from a process of its own, to the quickstart's open procedure: what comes of them, and does /healthz stay
-// responsive? `SECONDS=10 node scripts/run.mjs packages/tests/load/unfolding.ts`
+// responsive? `RATE=100 node scripts/run.mjs packages/tests/load/unfolding.ts`
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
@@ -8,7 +8,7 @@ import { percentile } from '../support/serve.ts'
 import { startServer } from '../support/server.ts'
 import { chain, unfolding, verdictOf } from '../support/unfolding.ts'
 
-const SECONDS = Number(process.env['SECONDS'] ?? 10)
+const RATE = Number(process.env['RATE'] ?? 100)
 const INPUTS = 1000
 
 if (process.send === undefined) await serve()
@@ -31,14 +31,19 @@ async function attack(): Promise<void> {
   const doubling = chain({ leaf: 'object', size: 1, links: Array.from({ length: 27 }, () => 'object'), slots: 2, circle: false })
   const inputs = [doubling, ...fc.sample(unfolding, INPUTS)]
   console.log(`at rest:   ${await measure(2000)}`)
-  const until = performance.now() + SECONDS * 1000
-  let sent = 0
-  const work = async () => {
-    while (performance.now() < until || sent < INPUTS) await send(inputs[sent++ % inputs.length] as (typeof inputs)[number])
-  }
-  const [during] = await Promise.all([measure(SECONDS * 1000), ...Array.from({ length: 8 }, work)])
+  const pending: Promise<void>[] = []
+  const from = performance.now()
+  const timer = setInterval(() => {
+    for (const due = Math.min(inputs.length, ((performance.now() - from) / 1000) * RATE); pending.length < due; )
+      pending.push(send(inputs[pending.length] as (typeof inputs)[number]))
+  }, 5)
+  const during = await measure((inputs.length / RATE) * 1000)
+  clearInterval(timer)
+  await Promise.all(pending)
   console.log(`meanwhile: ${during}`)
-  console.log(`${sent} inputs: ${JSON.stringify(Object.fromEntries([...outcomes].toSorted(([a], [b]) => a.localeCompare(b))))}`)
+  console.log(
+    `${pending.length} inputs at ${RATE} a second: ${JSON.stringify(Object.fromEntries([...outcomes].toSorted(([a], [b]) => a.localeCompare(b))))}`,
+  )
   await Promise.all([callers.destroy(), attackers.destroy()])
   process.disconnect?.()
 
