@@ -14,9 +14,28 @@ export const transformer = {
     deserialize: readInput,
   },
   output: {
-    serialize: (value: unknown): unknown => (wantsPlainJson() ? value : superjson.serialize(value)),
+    serialize: (value: unknown): unknown => (wantsPlainJson() ? toPlain(value) : superjson.serialize(value)),
     deserialize: (value: unknown): unknown => superjson.deserialize(value as SuperJSONResult),
   },
+}
+
+/** What JSON can say: it has no integers of any length, and an answer must not fail because it repeats one that was sent. */
+function toPlain(value: unknown): unknown {
+  if (!holdsBigint(value)) return value
+  return JSON.parse(JSON.stringify(value, (_key, part: unknown) => (typeof part === 'bigint' ? String(part) : part)))
+}
+
+function holdsBigint(root: unknown): boolean {
+  if (typeof root !== 'object' || root === null) return typeof root === 'bigint'
+  const met = new Set<unknown>([root])
+  // A set goes on to what is added while it is walked.
+  for (const whole of met) {
+    for (const part of Object.values(whole as object)) {
+      if (typeof part === 'bigint') return true
+      if (typeof part === 'object' && part !== null) met.add(part)
+    }
+  }
+  return false
 }
 
 /** Limits what travels, what it unfolds to, and what superjson would do on the way, before it does it. */

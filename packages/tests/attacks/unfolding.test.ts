@@ -157,6 +157,20 @@ test('IN-1: each request has the whole budget, however many came before on its c
   expect((await socket.refusal).error).toMatchObject({ data: { reason: 'invalid_input' } })
 })
 
+test.each(['ours', 'ours without the direct path', 'standalone'] as const)(
+  'IN-2: an integer of any length is repeated to callers of plain JSON too, as text: %s',
+  async (place) => {
+    await using app = await startBehind(place)
+    const body = {
+      json: { a: ['1', { b: '-9' }], at: '2026-01-02T03:04:05.000Z' },
+      meta: { values: { 'a.0': ['bigint'], 'a.1.b': ['bigint'], at: ['Date'] }, v: 1 },
+    }
+    const { status, body: answer } = await app.post('echoes', body)
+    expect([status, JSON.parse(answer)]).toEqual([200, { result: { data: { a: ['1', { b: '-9' }], at: '2026-01-02T03:04:05.000Z' } } }])
+    expect((await app.post('echoes', { json: '7', meta: { values: ['bigint'], v: 1 } })).body).toBe('{"result":{"data":"7"}}')
+  },
+)
+
 const HEAVY = 'k'.repeat(20_000)
 const list = (length: number, item: unknown = 0) => Array.from({ length }, () => item)
 const values = (json: unknown, tree: unknown, v: unknown = 1) => ({ json, meta: { values: tree, v } })
