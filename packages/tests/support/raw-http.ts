@@ -27,6 +27,8 @@ export function writeRequest({ method = 'GET', target, version = '1.1', headers 
   const lines = Object.entries({ host: 'localhost', ...framing, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
   const head = Buffer.from(`${method} ${target} HTTP/${version}\r\n${lines.join('')}\r\n`, 'latin1')
   if (!chunked) return Buffer.concat([head, bytes])
+  // An empty chunk would be the end itself, and what follows no request.
+  if (bytes.length === 0) return Buffer.concat([head, END_OF_CHUNKS])
   return Buffer.concat([head, Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n'), END_OF_CHUNKS])
 }
 
@@ -46,6 +48,8 @@ export function createRawCaller(server: { port: number; ca: string }) {
   function call(request: RawRequest): Promise<RawAnswer> {
     const current = (socket ??= open())
     const isBodyless = request.method === 'HEAD'
+    // What follows a body of another length than stated is refused, after the answer.
+    const lies = request.headers?.['content-length'] !== undefined
     return new Promise((resolve) => {
       let received = Buffer.alloc(0)
       // A server that waits for more of a body than comes would never answer.
@@ -63,7 +67,7 @@ export function createRawCaller(server: { port: number; ca: string }) {
       }
       const onData = (chunk: Buffer) => {
         received = Buffer.concat([received, chunk])
-        if (isWhole(received, isBodyless)) settle(!/\r\nconnection: close/i.test(received.toString('latin1', 0, 4096)))
+        if (isWhole(received, isBodyless)) settle(!lies && !/\r\nconnection: close/i.test(received.toString('latin1', 0, 4096)))
       }
       const onClose = () => settle(false)
       current.on('data', onData).on('close', onClose)

@@ -230,8 +230,8 @@ export async function startTwins(style: Style) {
   let taken = 0
   const direct = await startTwin(style, (options) => {
     const path = createDirectPath(options)
-    return (req, res) => {
-      const took = path(req, res)
+    return (req, res, body) => {
+      const took = path(req, res, body)
       if (took) taken += 1
       return took
     }

@@ -1,25 +1,20 @@
-import type { IncomingMessage } from 'node:http'
 import { type AnyRouter, TRPCError } from '@trpc/server'
 import type { DirectRequest } from './direct-request.ts'
 
-// Removes a byte order mark and mends what is no UTF-8, as the body of a Request does.
-const utf8 = new TextDecoder()
-
-/** The inputs of a request, read when a procedure first asks for its own. */
+/** The inputs of a request, decoded when a procedure first asks for its own. */
 export interface Inputs {
   read(index: number): Promise<unknown>
   /** What was read already. */
   known(index: number): unknown
 }
 
-export function createInputs(req: IncomingMessage, request: DirectRequest, router: AnyRouter): Inputs {
+export function createInputs(request: DirectRequest & { readonly body: string }, router: AnyRouter): Inputs {
   let reading: Promise<Record<number, unknown>> | undefined
   let known: Record<number, unknown> | undefined
 
   async function readAll(): Promise<Record<number, unknown>> {
     try {
-      const text = request.type === 'query' ? request.query : await readBody(req)
-      known = parse(text, request, router)
+      known = parse(request.type === 'query' ? request.query : request.body, request, router)
       return known
     } catch (cause) {
       if (cause instanceof TRPCError) throw cause
@@ -53,13 +48,4 @@ function parse(text: string | undefined, { isBatchCall, paths }: DirectRequest, 
     if (input !== undefined) inputs[index] = deserialize(input)
   }
   return inputs
-}
-
-/** A body of stated length; of a caller who leaves before its end it never comes, and nobody is there to be answered. */
-function readBody(req: IncomingMessage): Promise<string> {
-  return new Promise((resolve) => {
-    const chunks: Buffer[] = []
-    req.on('data', (chunk: Buffer) => chunks.push(chunk))
-    req.on('end', () => resolve(utf8.decode(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))))
-  })
 }

@@ -15,21 +15,21 @@ export interface DirectOptions extends ReaderOptions, AnswerOptions {
  * Answers the common requests as tRPC's own handler would, without the Web Request and Response that cost it more than
  * everything else. It takes what it is sure of and says whether it did; the rest is for tRPC's handler.
  */
-export function createDirectPath(options: DirectOptions): (req: IncomingMessage, res: ServerResponse) => boolean {
+export function createDirectPath(options: DirectOptions): (req: IncomingMessage, res: ServerResponse, body: string) => boolean {
   const { router, createContext, onError } = options
   const read = createRequestReader(options)
   const answer = createAnswer(options)
 
-  return (req, res) => {
+  return (req, res, body) => {
     const request = read(req)
     if (request === null) return false
     // What rejects is a transformer that cannot write even an error: nothing can be said, and the process must go on.
-    handle(req, res, request).catch(() => res.destroy())
+    handle(req, res, { ...request, body }).catch(() => res.destroy())
     return true
   }
 
-  async function handle(req: IncomingMessage, res: ServerResponse, request: DirectRequest): Promise<void> {
-    const info = createInfo(req, res, request)
+  async function handle(req: IncomingMessage, res: ServerResponse, request: Received): Promise<void> {
+    const info = createInfo(res, request)
     let ctx: unknown
     let refusal: TRPCError | undefined
     try {
@@ -55,9 +55,9 @@ export function createDirectPath(options: DirectOptions): (req: IncomingMessage,
   }
 
   /** What `createContext` learns of the calls, of which none has run. */
-  function createInfo(req: IncomingMessage, res: ServerResponse, request: DirectRequest): Info {
+  function createInfo(res: ServerResponse, request: Received): Info {
     const { type, isBatchCall, paths, procedures, url } = request
-    const inputs = createInputs(req, request, router)
+    const inputs = createInputs(request, router)
     const leaving = new AbortController()
     res.once('close', () => res.writableEnded || leaving.abort())
     const calls = paths.map((path, batchIndex) => ({
@@ -71,5 +71,7 @@ export function createDirectPath(options: DirectOptions): (req: IncomingMessage,
   }
 }
 
+/** With its body, which has come whole. */
+type Received = DirectRequest & { readonly body: string }
 type Info = TRPCRequestInfo & Pick<DirectRequest, 'type'>
 type Call = TRPCRequestInfo['calls'][number]

@@ -2,9 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { AuthError, type AuthErrorData, REASONS, type Reason } from '../errors.ts'
 import { isAllowedOrigin } from '../origin.ts'
 import { requestId } from '../request-scope.ts'
+import { leaveBody } from './body.ts'
 
 const MAX_URL = 8192
-export const MAX_BODY = 64 * 1024
 /** What an answer depends on, beside what tRPC adds. */
 export const VARY = 'Origin, Sec-Fetch-Site'
 const METHODS = 'GET, HEAD, POST, OPTIONS'
@@ -35,6 +35,10 @@ export function refuseAtGate(req: IncomingMessage, res: ServerResponse, options:
   if (req.method === 'POST' && !isJson(req.headers['content-type'])) {
     return refuse(res, 415, 'invalid_input', 'Send content-type: application/json')
   }
+  const encoding = req.headers['content-encoding']
+  if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') {
+    return refuse(res, 415, 'invalid_input', 'Send the body without content-encoding')
+  }
   return false
 }
 
@@ -56,6 +60,7 @@ function answerPreflight(req: IncomingMessage, res: ServerResponse): boolean {
     res.setHeader('Access-Control-Allow-Headers', 'content-type, trpc-accept, last-event-id')
     res.setHeader('Access-Control-Max-Age', '600')
   }
+  leaveBody(req, res)
   res.statusCode = 204
   res.end()
   return true
@@ -68,14 +73,9 @@ export function refuse(res: ServerResponse, httpStatus: number, reason: Reason |
   const message = text ?? (reason === null ? code : REASONS[reason].message)
   res.statusCode = httpStatus
   res.setHeader('Content-Type', 'application/json; charset=utf-8')
-  // Closing on a body that is still on its way would reset the connection, and the answer with it; only a long one is worth that.
-  if (!hasShortBody(res.req)) res.setHeader('Connection', 'close')
+  leaveBody(res.req, res)
   res.end(JSON.stringify({ error: { message, code: RPC_CODES[code] ?? -32600, data } }))
   return true
-}
-
-function hasShortBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) <= MAX_BODY
 }
 
 const CODES: Readonly<Record<number, AuthError['code']>> = {

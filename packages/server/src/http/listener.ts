@@ -9,12 +9,14 @@ import { parseOrigin } from '../origin.ts'
 import { isPlain, newRequestId, withRequestScope } from '../request-scope.ts'
 import type { createDirectPath } from './direct.ts'
 import type { AnswerMeta, Failure } from './direct-answer.ts'
-import { MAX_BODY, refuse, refuseAtGate, VARY } from './gate.ts'
+import { hasBody, isTooLong, leaveBody, MAX_BODY, readBody } from './body.ts'
+import { refuse, refuseAtGate, VARY } from './gate.ts'
 import { SECURITY_HEADERS } from './headers.ts'
+import { mergeContext } from './merge-context.ts'
 import { createOAuthRoutes } from './oauth-routes.ts'
 import type { ServerOptions } from './server-options.ts'
-import { isEventStream } from './sockets.ts'
 import { keepIds } from './tracked.ts'
+import type { UnderWay } from './under-way.ts'
 
 const MAX_BATCH = 10
 
@@ -22,6 +24,7 @@ const MAX_BATCH = 10
 export function createListener<TRouter extends AnyRouter>(
   options: ServerOptions<TRouter>,
   state: { draining: boolean },
+  underWay: UnderWay,
   direct: typeof createDirectPath,
 ) {
   const { auth, router, baseUrl } = options
@@ -34,7 +37,7 @@ export function createListener<TRouter extends AnyRouter>(
     maxBatchSize: MAX_BATCH,
     async createContext(request: CreateHTTPContextOptions) {
       keepIds(request.info)
-      return { ...(await options.createContext?.(request)), ...auth.createContext(request) }
+      return mergeContext(await options.createContext?.(request), auth.createContext(request))
     },
     onError: ({ error, path, ctx }: Failure) => logUnexpected(auth, error, path, ctx),
   }
@@ -44,6 +47,7 @@ export function createListener<TRouter extends AnyRouter>(
   const oauthRoutes = createOAuthRoutes(auth)
 
   return (req: IncomingMessage, res: ServerResponse): void => {
+    if (!underWay.begin(res)) return
     const id = newRequestId()
     for (const name in SECURITY_HEADERS) res.setHeader(name, SECURITY_HEADERS[name] as string)
     res.setHeader('X-Request-Id', id)
@@ -53,20 +57,27 @@ export function createListener<TRouter extends AnyRouter>(
       if (req.url === '/readyz') return void answerReady(auth, res, state.draining)
       if (oauthRoutes(req, res)) return
       if (refuseAtGate(req, res, { basePath, allowedOrigins }) || refuseLongBody(req, res)) return
-      if (answer(req, res)) return
-      // tRPC aborts a procedure's signal when the caller leaves, but not when a guard ends the stream: the procedure would wait on.
-      res.once('finish', () => isEventStream(res) && req.emit('aborted'))
-      handle(req, res)
+      if (!hasBody(req)) return dispatch(req, res, '')
+      // Whole, before anybody asks who sends it: what a session permits is decided when the act happens.
+      void readBody(req).then((body) => {
+        if (body === null) return void refuseTooLarge(res)
+        dispatch(req, res, body)
+      })
     })
+  }
+
+  function dispatch(req: IncomingMessage, res: ServerResponse, body: string): void {
+    if (answer(req, res, body)) return
+    handle(req.method === 'POST' ? Object.assign(req, { body }) : req, res)
   }
 }
 
-/** tRPC reads a body only for procedures with an input; a stated length is refused for all. */
 function refuseLongBody(req: IncomingMessage, res: ServerResponse): boolean {
-  return (
-    Number(req.headers['content-length'] ?? 0) > MAX_BODY &&
-    refuse(res, 413, 'invalid_input', `The body is too large (at most ${MAX_BODY} bytes)`)
-  )
+  return isTooLong(req) && refuseTooLarge(res)
+}
+
+function refuseTooLarge(res: ServerResponse): true {
+  return refuse(res, 413, 'invalid_input', `The body is too large (at most ${MAX_BODY} bytes)`)
 }
 
 function metaOf(errors: readonly TRPCError[], info: TRPCRequestInfo | undefined): AnswerMeta {
@@ -102,6 +113,7 @@ function logUnexpected(auth: Auth, error: TRPCError, path: string | undefined, c
 }
 
 function answerHealth(res: ServerResponse, ok: boolean): void {
+  leaveBody(res.req, res)
   res.statusCode = ok ? 200 : 503
   res.setHeader('Content-Type', 'application/json; charset=utf-8')
   res.end(JSON.stringify({ ok }))

@@ -5,6 +5,7 @@ import type { Auth } from '../auth.ts'
 import { AuthError } from '../errors.ts'
 import { callbackPath } from '../oauth.ts'
 import { requestId } from '../request-scope.ts'
+import { leaveBody } from './body.ts'
 import { refuse } from './gate.ts'
 
 const ROUTE = /^\/oauth\/([a-z0-9-]{1,32})\/callback(?:\?|$)/
@@ -58,6 +59,7 @@ async function readForm(req: IncomingMessage): Promise<URLSearchParams> {
 }
 
 function goTo(res: ServerResponse, location: string): void {
+  leaveBody(res.req, res)
   res.statusCode = 303
   res.setHeader('Location', location)
   res.end()
@@ -75,6 +77,7 @@ function fail(auth: Auth, req: IncomingMessage, res: ServerResponse, cause: unkn
     const told = new URLSearchParams({ reason: reason ?? 'unexpected', requestId: requestId() ?? '' })
     return goTo(res, `${appUrl}${failurePath}?${told.toString()}`)
   }
+  leaveBody(req, res)
   res.statusCode = status
   res.setHeader('Content-Type', 'text/html; charset=utf-8')
   res.end(page(message, `${appUrl}/`))

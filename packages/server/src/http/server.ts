@@ -7,11 +7,13 @@ import { createDirectPath } from './direct.ts'
 import { createListener } from './listener.ts'
 import { requireSchema } from './schema.ts'
 import type { ServerOptions } from './server-options.ts'
-import { answerUnparsable, drain, isEventStream, listen, trackAnswers, trackSockets } from './sockets.ts'
+import { answerUnparsable, drain, isEventStream, listen, trackSockets } from './sockets.ts'
 import { readKeyPair, TLS_POLICY, watchKeyPair } from './tls.ts'
+import { trackUnderWay } from './under-way.ts'
 
 const MAX_CONNECTIONS = 4000
 const MAX_PER_ADDRESS = 200
+const SWEEP_MS = 5000
 const DEFAULT_DIR = './.trpc-login'
 
 /** A server that accepts connections. */
@@ -24,7 +26,7 @@ export interface RunningServer {
   reloadTls(): void
   /** Sessions are resumed with these keys from now on, and no longer with those before. */
   setTicketKeys(keys: Buffer): void
-  /** Lets requests in flight finish for up to 10 seconds, then closes everything, storage included. */
+  /** Lets requests in flight finish for at most 8 seconds, then closes everything, storage included. */
   close(): Promise<void>
   /** Closes at once. */
   abort(): void
@@ -50,6 +52,8 @@ export async function createServerWith<TRouter extends AnyRouter>(
   const development = 'developmentDir' in tls ? await developmentTls(tls.developmentDir, host, Date.now()) : null
   const pair = development ?? readKeyPair(files?.certFile ?? '', files?.keyFile ?? '', Date.now())
   const state = { draining: false }
+  // Connections of requests that were under way when the stop began become idle, and would stay open.
+  const underWay = trackUnderWay(() => state.draining && server.closeIdleConnections())
   let ticketKeys = options.ticketKeys ?? randomBytes(48)
   const server = createHttpsServer(
     {
@@ -65,14 +69,14 @@ export async function createServerWith<TRouter extends AnyRouter>(
       keepAliveTimeout: 10_000,
       maxHeaderSize: 16 * 1024,
     },
-    createListener(options, state, direct),
+    createListener(options, state, underWay, direct),
   )
   server.maxRequestsPerSocket = 1000
   server.maxConnections = options.maxConnections ?? MAX_CONNECTIONS
   const sockets = trackSockets(server, options.maxConnectionsPerAddress ?? MAX_PER_ADDRESS)
-  // What was under way when the stop began leaves its connection idle, and open.
-  const answers = trackAnswers(server, () => state.draining && server.closeIdleConnections())
-  server.on('clientError', answerUnparsable)
+  server.on('clientError', answerUnparsable(underWay))
+  const sweep = setInterval(() => underWay.endStalled(performance.now()), SWEEP_MS).unref()
+  server.on('close', () => clearInterval(sweep))
   server.on('tlsClientError', (_error, socket) => socket.destroy())
 
   const watch =
@@ -93,7 +97,7 @@ export async function createServerWith<TRouter extends AnyRouter>(
 
   let closing: Promise<void> | undefined
   const destroySockets = () => {
-    for (const socket of sockets) socket.destroy()
+    for (const socket of sockets.all()) socket.destroy()
   }
   return {
     url,
@@ -107,7 +111,8 @@ export async function createServerWith<TRouter extends AnyRouter>(
     close() {
       state.draining = true
       watch?.stop()
-      for (const res of answers) if (isEventStream(res)) res.destroy()
+      for (const res of underWay.all()) if (isEventStream(res)) res.destroy()
+      for (const socket of sockets.unasked()) socket.destroy()
       closing ??= drain(server, destroySockets).then(() => auth.close())
       return closing
     },

@@ -4,13 +4,20 @@ import type { Server as NetServer, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { addressBucket } from '../address.ts'
 import { rawResponse } from './headers.ts'
+import type { UnderWay } from './under-way.ts'
 
-const DRAIN_MS = 10_000
+// Supervisors kill after ten seconds.
+const DRAIN_MS = 8000
 
-export function answerUnparsable(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const [status, phrase] = PARSE_FAILURES[error.code ?? ''] ?? [400, 'Bad Request']
-  socket.end(rawResponse(status, phrase), () => socket.destroy())
+/** Refuses what could not be read, after the answers to what was read before it on the same connection. */
+export function answerUnparsable(underWay: UnderWay): (error: NodeJS.ErrnoException, socket: Duplex) => void {
+  return (error, socket) => {
+    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+    const [status, phrase] = PARSE_FAILURES[error.code ?? ''] ?? [400, 'Bad Request']
+    // Whatever follows could not be read either.
+    socket.pause()
+    underWay.whenIdle(socket as Socket, () => socket.end(rawResponse(status, phrase), () => socket.destroy()))
+  }
 }
 
 const PARSE_FAILURES: Readonly<Record<string, readonly [number, string]>> = {
@@ -19,37 +26,46 @@ const PARSE_FAILURES: Readonly<Record<string, readonly [number, string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout'],
 }
 
-/** Node's own closing leaves half-open sockets be, and they would hold up the stop. */
-export function trackSockets(server: Server, maxPerAddress: number): Set<Socket> {
-  const sockets = new Set<Socket>()
+/** Connections, as Node's own server does not give them out: it leaves half-open ones be, and they would hold up the stop. */
+export interface Sockets {
+  all(): Iterable<Socket>
+  /** Those that have not sent a byte of a request. */
+  unasked(): Iterable<Socket>
+}
+
+/** Tracks connections, and closes those beyond what one address may have. */
+export function trackSockets(server: Server, maxPerAddress: number): Sockets {
+  const sockets = new Map<string, Socket>()
+  const secured = new Map<string, Socket>()
   const counts = new Map<string, number>()
   server.on('connection', (socket: Socket) => {
     const bucket = addressBucket(socket.remoteAddress ?? null)
     const count = counts.get(bucket) ?? 0
     if (count >= maxPerAddress) return void socket.destroy()
     counts.set(bucket, count + 1)
+    const peer = peerOf(socket)
+    sockets.set(peer, socket)
+    socket.on('error', () => socket.destroy())
     socket.once('close', () => {
+      sockets.delete(peer)
+      secured.delete(peer)
       const left = (counts.get(bucket) ?? 1) - 1
       if (left === 0) counts.delete(bucket)
       else counts.set(bucket, left)
     })
-    sockets.add(socket)
-    socket.on('error', () => socket.destroy())
-    socket.once('close', () => sockets.delete(socket))
   })
-  return sockets
+  server.on('secureConnection', (socket: Socket) => secured.set(peerOf(socket), socket))
+  return {
+    all: () => sockets.values(),
+    *unasked() {
+      for (const [peer, socket] of sockets) if ((secured.get(peer)?.bytesRead ?? 0) === 0) yield socket
+    },
+  }
 }
 
-export function trackAnswers(server: Server, onClose: () => void): Set<ServerResponse> {
-  const answers = new Set<ServerResponse>()
-  server.on('request', (_req, res: ServerResponse) => {
-    answers.add(res)
-    res.once('close', () => {
-      answers.delete(res)
-      onClose()
-    })
-  })
-  return answers
+/** The same for a connection and for the TLS that it carries. */
+function peerOf({ remoteAddress = '', remotePort = 0 }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
 }
 
 /** A stream has no end of its own to wait for, and its reader comes back by itself. */

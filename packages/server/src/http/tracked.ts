@@ -12,25 +12,39 @@ export function keepIds({ type, calls }: TRPCRequestInfo): void {
 }
 
 function withOwnIds(procedure: AnyProcedure): AnyProcedure {
-  const run = async (options: never) => mapItems(await (procedure as (options: never) => Promise<unknown>)(options))
+  const run = async (options: { signal: AbortSignal }) => {
+    const over = new AbortController()
+    const signal = AbortSignal.any([options.signal, over.signal])
+    return mapItems(await (procedure as unknown as (options: object) => Promise<unknown>)({ ...options, signal }), () => over.abort())
+  }
   return Object.assign(run, { _def: procedure._def }) as unknown as AnyProcedure
 }
 
-function mapItems(source: unknown): unknown {
+function mapItems(source: unknown, end: () => void): unknown {
   if (isObservable(source))
     return observable((observer) => source.subscribe({ ...observer, next: (item) => observer.next(withOwnId(item)) }))
   if (typeof source !== 'object' || source === null || !(Symbol.asyncIterator in source)) return source
-  return { [Symbol.asyncIterator]: () => mapIterator((source as AsyncIterable<unknown>)[Symbol.asyncIterator]()) }
+  return { [Symbol.asyncIterator]: () => mapIterator((source as AsyncIterable<unknown>)[Symbol.asyncIterator](), end) }
 }
 
 /** Not a generator, which would hold back the caller's `return` until the next item. */
-function mapIterator(source: AsyncIterator<unknown>): AsyncIterator<unknown> {
+function mapIterator(source: AsyncIterator<unknown>, end: () => void): AsyncIterator<unknown> {
   return {
     async next() {
-      const result = await source.next()
-      return result.done === true ? result : { done: false, value: withOwnId(result.value) }
+      try {
+        const result = await source.next()
+        if (result.done !== true) return { done: false, value: withOwnId(result.value) }
+        end()
+        return result
+      } catch (error) {
+        end()
+        throw error
+      }
     },
-    return: async (value) => (await source.return?.(value)) ?? { done: true, value },
+    async return(value) {
+      end()
+      return (await source.return?.(value)) ?? { done: true, value }
+    },
   }
 }
 
