@@ -4,9 +4,9 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorsPage } from './docs/errors.mjs'
 import { configurationPage } from './docs/options.mjs'
+import { proceduresPage } from './docs/procedures.mjs'
 import { root } from './docs/project.mjs'
 import { requirementsPage } from './docs/requirements.mjs'
-import { proceduresPage } from './docs/procedures.mjs'
 
 const PAGES = {
   'docs/configuration.md': configurationPage,

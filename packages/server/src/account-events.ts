@@ -44,15 +44,15 @@ export function createAccountEvents(deps: { live: LiveSessions; now: () => numbe
 function createInbox() {
   let newest: Account | null = null
   let ended: { readonly error: Error | null } | null = null
-  let wake = () => {}
+  let wake: (() => void) | null = null
   const end = (error: Error | null) => {
     ended ??= { error }
-    wake()
+    wake?.()
   }
   return {
     put(account: Account): void {
       newest = account
-      wake()
+      wake?.()
     },
     end,
     empty(): void {

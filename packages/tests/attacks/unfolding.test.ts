@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import superjson, { SuperJSON } from 'superjson'
 import { expect, test } from 'vitest'
+import { transformer } from '../../server/src/transformer.ts'
 import { PLACES, startBehind } from '../support/behind.ts'
 import { cpuOf } from '../support/cost.ts'
 import { startServer } from '../support/server.ts'
 import { serveSockets } from '../support/socket.ts'
 import { chain, unfolding, verdictOf } from '../support/unfolding.ts'
-import { transformer } from '../../server/src/transformer.ts'
 
 const PER_PLACE = Math.ceil(1000 / PLACES.length)
 const AT_ONCE = 4

@@ -2,9 +2,9 @@ import { createServer as createTcpServer } from 'node:net'
 import { loadConfig } from '@trpc-login/server/config'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { examine } from '../../server/src/cli/doctor.ts'
-import { cli, temporaryDirectory } from '../support/process.ts'
 import { makeDatabase, query } from '../support/postgres-database.ts'
 import { createPostgresServer, type PostgresServer } from '../support/postgres-server.ts'
+import { cli, temporaryDirectory } from '../support/process.ts'
 
 /** One of this file's own: its rights, its settings and whom it lets in are changed. */
 let server: PostgresServer

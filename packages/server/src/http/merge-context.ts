@@ -2,7 +2,7 @@
  * The application's context with ours in it. Methods of a class become fields bound to its instance: guards of tRPC go on with a copy of
  * the fields, which would lose them, and the instance itself may serve several requests.
  */
-export function mergeContext<T extends object>(own: object | undefined, ours: T): object {
+export function mergeContext(own: object | undefined, ours: object): object {
   if (own === undefined) return ours
   const prototype: unknown = Object.getPrototypeOf(own)
   if (prototype === Object.prototype || prototype === null) return { ...own, ...ours }

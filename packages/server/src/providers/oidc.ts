@@ -1,6 +1,6 @@
 import * as openid from 'openid-client'
-import { authenticateWith, authorizationUrl, bounded, type Credentials, calling, DISCOVERY, exchangeCode } from './client.ts'
 import { boundedFetch } from './bounded-fetch.ts'
+import { authenticateWith, authorizationUrl, bounded, type Credentials, calling, DISCOVERY, exchangeCode } from './client.ts'
 import { createKeyCache } from './keys.ts'
 import { type Provider, ProviderRefused, textOf } from './provider.ts'
 
