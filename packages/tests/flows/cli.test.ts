@@ -85,11 +85,11 @@ test('migrate says what it would do, does it, and then has nothing left', async 
   const cwd = temporaryDirectory()
   const say = async (...args: string[]) => (await cli(['migrate', ...args], { cwd })).stdout
   expect(await say('--dry-run')).toBe(
-    'would apply 1 users and sessions\nwould apply 2 attempts\nwould apply 3 administration\nwould apply 4 attributes\nwould apply 5 sign-in with others\n',
+    'would apply 1 users and sessions\nwould apply 2 attempts\nwould apply 3 administration\nwould apply 4 attributes\nwould apply 5 sign-in with others\nwould apply 6 changes\n',
   )
   expect(JSON.parse(await say('--json'))).toEqual({
     dryRun: false,
-    migrations: ['1 users and sessions', '2 attempts', '3 administration', '4 attributes', '5 sign-in with others'],
+    migrations: ['1 users and sessions', '2 attempts', '3 administration', '4 attributes', '5 sign-in with others', '6 changes'],
   })
   expect(await say()).toBe('the schema is up to date\n')
 })

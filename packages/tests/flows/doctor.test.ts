@@ -110,7 +110,7 @@ const STATES: readonly State[] = [
       rmSync(file)
       execute(file, 'create table users (id integer)')
     },
-    says: 'database: FILE belongs to another program: its table users is none of ours',
+    says: 'database: the database has a table users that is not ours',
     todo: 'name a database of its own with TRPC_LOGIN_DATABASE_URL',
   },
   {
@@ -124,7 +124,8 @@ const STATES: readonly State[] = [
   },
   {
     of: 'a schema that is behind',
-    made: ({ file }) => execute(file, 'delete from trpc_login_migrations where version = 5'),
+    made: ({ file }) =>
+      execute(file, 'delete from trpc_login_migrations where version = 5; drop table identities; drop table oauth_transactions'),
     says: 'database: the schema lacks 5 sign-in with others',
     todo: MIGRATE,
   },
@@ -197,6 +198,26 @@ test.each(STATES.filter(({ of }) => /damaged|no database|another program|lost|em
     expect(existsSync(place.file) ? readFileSync(place.file, 'hex') : null).toBe(before)
   },
 )
+
+test('a command that may not make a database makes none of a file that is another program’s, and migrate leaves it where names collide', async () => {
+  const { dir, file, env } = makeDatabase()
+  rmSync(file)
+  execute(file, 'create table notes (id integer)')
+  const notes = readFileSync(file, 'hex')
+  const listed = await cli(['user', 'list'], { cwd: dir, env })
+  expect([listed.code, listed.stderr]).toEqual([3, expect.stringContaining(`${file} holds nothing of ours`)])
+  expect(readFileSync(file, 'hex')).toBe(notes)
+  execute(file, 'create table audit (id integer)')
+  const collided = readFileSync(file, 'hex')
+  for (const args of [['migrate'], ['user', 'add', 'ada', '--no-password']]) {
+    const { code, stderr } = await cli(args, { cwd: dir, env })
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringContaining('the database has a table audit that is not ours; name a database of its own'),
+    ])
+  }
+  expect(readFileSync(file, 'hex')).toBe(collided)
+})
 
 test('of a database that another process holds locked doctor, serve and every command say so, and who to look for', async () => {
   const { dir, file, env } = makeDatabase()

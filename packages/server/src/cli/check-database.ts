@@ -4,7 +4,7 @@ import { inspect } from '../storage/sqlite/inspect.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Config } from './config.ts'
 import { bad, type Finding, good } from './findings.ts'
-import { nameOfDatabase } from './open.ts'
+import { nameOfDatabase } from './database-name.ts'
 import { explain, splitRefusal } from './problems.ts'
 
 const CHECK = 'database'
@@ -44,11 +44,7 @@ function checkFile(file: string, maxBytes: number): Finding | null {
   }
   const { size } = statSync(file)
   if (size === 0) return bad(CHECK, `${file} is empty, as no database of ours is`, 'restore a backup, or remove the file to start over')
-  const { foreignTable, damage } = inspect(file, { whole: size <= maxBytes })
-  if (foreignTable !== null) {
-    const remedy = 'name a database of its own with TRPC_LOGIN_DATABASE_URL'
-    return bad(CHECK, `${file} belongs to another program: its table ${foreignTable} is none of ours`, remedy)
-  }
+  const { damage } = inspect(file, { whole: size <= maxBytes })
   return damage === null
     ? null
     : bad(CHECK, `${file} is damaged: ${damage}`, 'keep it and its log as they are, and restore a backup (docs/storage.md)')

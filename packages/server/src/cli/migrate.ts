@@ -3,11 +3,13 @@ import { openSqlite } from '../storage/sqlite.ts'
 import { type Config, loadConfig } from './config.ts'
 import { sayDatabase } from './open.ts'
 import { print } from './output.ts'
+import { requireOwnFile } from './own-file.ts'
 
 /** Brings the schema up to date, or says what that would do. */
 export async function migrate(options: { dryRun?: boolean; json?: boolean }): Promise<void> {
   const { dryRun = false } = options
   const config = loadConfig()
+  requireOwnFile(config, { create: true })
   const storage = dryRun && isMissing(config) ? openSqlite({ path: ':memory:', migrate: false }) : config.openStorage({ migrate: false })
   sayDatabase(config)
   try {

@@ -2,7 +2,7 @@ import { statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { AuthError } from '../errors.ts'
 import type { Config } from './config.ts'
-import { nameOfDatabase } from './open.ts'
+import { nameOfDatabase } from './database-name.ts'
 
 /** What is wrong, and what its operator can do about it. */
 export interface Problem {
@@ -81,13 +81,13 @@ const MAY_NOT_SIGN_IN: Explain = (config, { message }) => ({
 })
 const SCHEMA_BEHIND: Explain = (config, { message }) => ({
   detail: `${nameOfDatabase(config)} lacks what this program needs: ${message}`,
-  remedy: 'trpc-login migrate',
+  remedy: 'run: trpc-login migrate',
 })
 
 /** By SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html), or the code of a socket. */
 const POSTGRES: Readonly<Record<string, Explain>> = {
   ECONNREFUSED: (config) => ({
-    detail: `nothing listens at ${nameOfDatabase(config)}`,
+    detail: `nothing listens at ${nameOfDatabase(config)} (ECONNREFUSED)`,
     remedy: `start PostgreSQL, or ${correctUrl('host and port')}`,
   }),
   ENOTFOUND: (config) => ({ detail: `the host of ${nameOfDatabase(config)} is unknown`, remedy: correctUrl('the host') }),

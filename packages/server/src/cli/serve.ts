@@ -9,7 +9,7 @@ import { createServer, type RunningServer } from '../http/server.ts'
 import { transformer } from '../transformer.ts'
 import { requireSoundFile } from './check-database.ts'
 import { type Config, loadConfig } from './config.ts'
-import { nameOfDatabase } from './open.ts'
+import { nameOfDatabase } from './database-name.ts'
 import { UsageError } from './output.ts'
 import { runWorkers, work } from './workers.ts'
 
@@ -42,7 +42,8 @@ async function start(config: Config, share: { workers?: number; hashes?: number;
   const perAddress = options.trustedProxies.length > 0 ? MAX_PER_PROXY : MAX_PER_ADDRESS
   const limits = { maxConnectionsPerAddress: Math.ceil(perAddress / workers), ...(ticketKeys === undefined ? {} : { ticketKeys }) }
   try {
-    await auth.storage.check()
+    // A schema that is behind is told by the server; it would fail here with less of a reason.
+    if ((await auth.storage.schema()).pending.length === 0) await auth.storage.check()
     return await createServer({ auth, router: t.router({ auth: auth.router }), ...server, ...limits })
   } catch (error) {
     // Its connections would keep the process from ending.

@@ -277,3 +277,10 @@ export function requireNotNewer(newer: readonly number[]): void {
 export function tablesOf(known: readonly Migration[]): string[] {
   return known.flatMap(({ statements }) => statements.flatMap((statement) => /^create table (\w+)/.exec(statement)?.[1] ?? []))
 }
+
+/** @throws TypeError when a table of another program has the name of one that is to be made */
+export function requireNoForeign(pending: readonly Migration[], existing: ReadonlySet<string>): void {
+  const foreign = tablesOf(pending).find((name) => existing.has(name))
+  if (foreign === undefined) return
+  throw new TypeError(`the database has a table ${foreign} that is not ours; name a database of its own with TRPC_LOGIN_DATABASE_URL`)
+}

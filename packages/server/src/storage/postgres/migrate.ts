@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
-import { compareSchema, type Migration, migrations } from '../schema.ts'
+import { compareSchema, type Migration, migrations, requireNoForeign, tablesOf } from '../schema.ts'
 import type { SchemaState } from '../storage.ts'
 import { clientConfig, type Target } from './driver.ts'
 
@@ -23,18 +23,22 @@ const FOUNDATION = [
 // Bytes decide the order, as on SQLite, whatever language the database was made for.
 const KNOWN = migrations({ bytes: 'bytea', key: 'text collate "C"' })
 
-/** Brings the schema up to date, in one transaction under a lock. Names what it applied. */
+/**
+ * Brings the schema up to date, in one transaction under a lock. Names what it applied.
+ * @throws TypeError, before anything is made, where another program's tables are in the way
+ */
 export function migrate(driver: typeof pg, target: Target): Promise<string[]> {
   // Without limits: an index over many rows takes its time.
   return withClient(driver, clientConfig(driver, target, false), async (client) => {
     const { rows } = await client.query<{ server_encoding: string }>('show server_encoding')
     if (rows[0]?.server_encoding !== 'UTF8')
       throw new TypeError(`the database has the encoding ${rows[0]?.server_encoding}; it must be UTF8`)
+    await compareHere(client)
     await layFoundation(client)
     await client.query('begin')
     try {
       await client.query("select name from trpc_login_lock where name = 'migrations' for update")
-      const { pending } = compareSchema(KNOWN, await applied(client))
+      const { pending } = await compareHere(client)
       for (const migration of pending) await apply(client, migration)
       await client.query('commit')
       return pending.map(({ version, name }) => `${version} ${name}`)
@@ -49,9 +53,24 @@ export function migrate(driver: typeof pg, target: Target): Promise<string[]> {
 /** What separates the schema from this program's; changes nothing. */
 export function readSchema(driver: typeof pg, target: Target): Promise<SchemaState> {
   return withClient(driver, { ...clientConfig(driver, target, true), query_timeout: ANSWER_MS }, async (client) => {
-    const { pending, newer } = compareSchema(KNOWN, await applied(client))
+    const { pending, newer } = await compareHere(client)
     return { pending: pending.map(({ version, name }) => `${version} ${name}`), newer }
   })
+}
+
+async function compareHere(client: pg.Client) {
+  // First the tables: what another process applies between the two is then no table of another program.
+  const existing = await tablesIn(client)
+  const compared = compareSchema(KNOWN, await applied(client))
+  requireNoForeign(compared.pending, existing)
+  return compared
+}
+
+/** Those of our names that stand for a table or a view where ours are looked for. */
+async function tablesIn(client: pg.Client): Promise<ReadonlySet<string>> {
+  const text = 'select name from unnest($1::text[]) as names (name) where to_regclass(name) is not null'
+  const { rows } = await client.query<{ name: string }>(text, [tablesOf(KNOWN)])
+  return new Set(rows.map(({ name }) => name))
 }
 
 async function withClient<T>(driver: typeof pg, config: pg.ClientConfig, run: (client: pg.Client) => Promise<T>): Promise<T> {
