@@ -111,7 +111,9 @@ test('a file that ends inside of quotes ends the import with exit 1, after what 
   const cwd = await makeDatabase()
   const { code, stderr, result } = await importFile(cwd, 'users.csv', 'username,name\nann,A\nbob,"B\neve,E\n')
   expect([code, result]).toMatchObject([1, { added: 1, rejected: 1 }])
-  expect(stderr).toContain('lines 3 to 4: a quote is opened and never closed; nothing from here on was read')
+  expect(stderr).toContain(
+    'lines 3 to 4: a quote is opened and never closed; nothing from here on was read: mend it and run the import again',
+  )
 })
 
 test('what a file says cannot act on the terminal: names of keys arrive escaped, on the screen and in the list', async () => {

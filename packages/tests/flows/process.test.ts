@@ -183,3 +183,9 @@ test('servers that start together on a fresh directory agree on one development 
   const pairs = await Promise.all(Array.from({ length: 8 }, () => developmentTls(dir, '127.0.0.1', Date.now())))
   expect(new Set(pairs.map(({ cert }) => cert)).size).toBe(1)
 })
+
+test('an application’s own server that cannot start says why in one sentence, and not to try again later', async () => {
+  const program = join(import.meta.dirname, '../support/own-server.ts')
+  const { code, stdout, stderr } = await start(program, ['postgres://login:the-secret@127.0.0.1:1/x'], { cwd: temporaryDirectory() }).ended
+  expect([code, stdout, stderr]).toEqual([1, '', 'connect ECONNREFUSED 127.0.0.1:1\n'])
+})

@@ -135,7 +135,7 @@ function createCutter(quotes: boolean) {
 }
 
 const LINE_TOO_LONG = `a line is longer than ${MAX_LINE_BYTES} bytes; nothing from here on was read`
-const NEVER_CLOSED = 'a quote is opened and never closed; nothing from here on was read'
+const NEVER_CLOSED = 'a quote is opened and never closed; nothing from here on was read: mend it and run the import again'
 const RECORD_TOO_LONG = `a record is longer than ${MAX_RECORD_BYTES} bytes`
 const NOT_UTF8 = 'not UTF-8; convert the file, such as with: iconv -f ISO-8859-1 -t UTF-8'
 

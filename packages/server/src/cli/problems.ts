@@ -38,8 +38,13 @@ function fullDisk(config: Config): Problem {
 
 /** The files beside the database fail with an error of the disk where there is no room for them. */
 function isFull(directory: string): boolean {
-  const { bavail, bsize } = statfsSync(directory)
-  return bavail * bsize < LITTLE_ROOM
+  try {
+    const { bavail, bsize } = statfsSync(directory)
+    return bavail * bsize < LITTLE_ROOM
+  } catch {
+    // It cannot be asked, so its error is what there is to say.
+    return false
+  }
 }
 
 /** By the primary result code (https://www.sqlite.org/rescode.html). */

@@ -35,7 +35,9 @@ export function writeAnnouncement(url: string): void {
 function exitWithReason(error: unknown): never {
   // Anything else is a fault of the program, and its stack is what finds it.
   if (!(error instanceof TypeError || error instanceof AuthError || error instanceof ListenError)) throw error
-  process.stderr.write(`${error.message}\n`)
+  // That the database is unavailable is for callers; whoever starts it is told why.
+  const told = error instanceof AuthError && error.cause instanceof Error ? error.cause : error
+  process.stderr.write(`${told.message}\n`)
   process.exit(1)
 }
 
