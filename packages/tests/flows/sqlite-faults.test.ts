@@ -1,5 +1,17 @@
 import { execFileSync } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
@@ -149,3 +161,14 @@ test.runIf(hasNamespaces())(
     expect((await ada.me())?.user.name).toBe('A')
   },
 )
+
+test('SH-6: a server whose database file was removed, or replaced, is not ready, and says why', async () => {
+  for (const act of [(file: string) => renameSync(file, `${file}.away`), (file: string) => (rmSync(file), writeFileSync(file, ''))]) {
+    await using server = await startServer()
+    expect((await server.fetch('/readyz')).status).toBe(200)
+    act(server.file)
+    const failure = server.auth.storage.check().catch((error: Error) => (error.cause as Error).message)
+    expect(await failure).toBe(`${server.file} was removed or replaced while it was open; stop all servers and restore it`)
+    await until(async () => (await server.fetch('/readyz')).status === 503)
+  }
+})

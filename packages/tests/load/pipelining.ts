@@ -1,6 +1,6 @@
 // What 200 connections of one address cost that pipeline and never read: memory of the server, and how long others wait.
 // node scripts/run.mjs packages/tests/load/pipelining.ts
-import { readFileSync, rmSync, mkdtempSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'

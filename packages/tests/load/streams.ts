@@ -13,8 +13,8 @@ import {
   createServer,
   formatAuthError,
   postgresStorage,
-  silentLog,
   type Storage,
+  silentLog,
   sqliteStorage,
   transformer,
 } from '@trpc-login/server'

@@ -154,6 +154,7 @@ const BY_TEXT: readonly (readonly [RegExp, Explain])[] = [
 
 /** What a failing database means; `null` for what is explained by its own message, or by nothing. */
 export function explain(error: unknown, config: Config): Problem | null {
+  if (error instanceof AuthError && error.reason !== 'unavailable') return null
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
     const failure = toFailure(cause)
     const found = config.database.kind === 'sqlite' ? SQLITE[failure.sqlite ?? -1] : explainPostgres(failure)

@@ -102,7 +102,7 @@ function pickVariables(env: Environment): Record<string, string> {
     const name = key.slice(PREFIX.length)
     const isFile = name.endsWith('_FILE') && Object.hasOwn(VARIABLES, name.slice(0, -5))
     const target = isFile ? name.slice(0, -5) : name
-    if (values[target] !== undefined) throw new ConfigError(`${PREFIX}${target} and ${PREFIX}${target}_FILE are both set; set one`)
+    if (Object.hasOwn(values, target)) throw new ConfigError(`${PREFIX}${target} and ${PREFIX}${target}_FILE are both set; set one`)
     values[target] = isFile ? readValue(key, value, SECRETS.has(target)) : value
   }
   return values

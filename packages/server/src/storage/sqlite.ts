@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -90,12 +91,16 @@ export function openSqlite(options: SqliteOptions): Storage {
 
 function createStorage(writer: DatabaseSync, path: string): Storage {
   const engine = createEngine(writer, path)
+  const opened = identityOf(path)
   return {
     ...createSqlStores(engine),
     migrate: async ({ dryRun = false } = {}) => applyMigrations(writer, dryRun),
     schema: () => guarded(async () => readSchema(writer)),
     check: () =>
       engine.transaction(async (trx) => {
+        // What is written goes on to a file that has no name any more, and is gone with the process.
+        if (identityOf(path) !== opened)
+          throw new Error(`${path} was removed or replaced while it was open; stop all servers and restore it`)
         await checkTables(trx)
         await trx
           .updateTable('trpc_login_migrations')
@@ -105,6 +110,12 @@ function createStorage(writer: DatabaseSync, path: string): Storage {
     changes: engine.changes,
     close: engine.close,
   }
+}
+
+/** Which file has this name now. */
+function identityOf(path: string): string | null {
+  const stats = path === MEMORY ? undefined : statSync(path, { throwIfNoEntry: false })
+  return stats === undefined ? null : `${stats.dev}:${stats.ino}`
 }
 
 function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Storage, 'changes' | 'close'> {
