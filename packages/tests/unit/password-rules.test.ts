@@ -4,6 +4,12 @@ import { requireStrongPassword } from '../../server/src/password-rules.ts'
 import { passwordSchema } from '../../server/src/password-schema.ts'
 import { createPasswords } from '../../server/src/passwords.ts'
 
+const reasonOf = (job: Promise<unknown>) =>
+  job.then(
+    () => 'done',
+    (error: { reason: string }) => error.reason,
+  )
+
 const OWNER = { username: 'ada.lovelace', email: 'countess@example.com' }
 const check =
   (password: string, minLength = 8) =>
@@ -64,8 +70,8 @@ test('IN-8: the longest passwords are judged too', () => {
 })
 
 test('PW-2: a password is as long as its canonical form, so what grows counts as what it grows to', () => {
-  const grown = (count: number) => passwordSchema.safeParse('\u{1d15f}\u{1d160}'.repeat(count)).success
-  expect([grown(51), grown(52)]).toEqual([true, false])
+  const [fits, grows] = [51, 52].map((count) => passwordSchema.safeParse('\u{1d15f}\u{1d160}'.repeat(count)).success)
+  expect([fits, grows]).toEqual([true, false])
   const decomposed = 'é'.normalize('NFD')
   expect(passwordSchema.safeParse(decomposed.repeat(256)).success).toBe(true)
   expect(passwordSchema.safeParse(decomposed.repeat(257)).success).toBe(false)
@@ -74,11 +80,6 @@ test('PW-2: a password is as long as its canonical form, so what grows counts as
 test('SH-2: a new password is judged in a turn of the hash queue, so a flood of them costs what a flood of hashes does', async () => {
   const rules = { minLength: 15, contextWords: [] }
   const passwords = createPasswords({ memoryKiB: 19_456, iterations: 2, parallelism: 1, atOnce: 1, ...rules })
-  const reasonOf = (job: Promise<unknown>) =>
-    job.then(
-      () => 'done',
-      (error: { reason: string }) => error.reason,
-    )
   const queued = Array.from({ length: 65 }, () => reasonOf(passwords.hashNew('too short', OWNER)))
   expect(await reasonOf(passwords.hashNew('too short', OWNER))).toBe('overloaded')
   expect(new Set(await Promise.all(queued))).toEqual(new Set(['weak_password']))
