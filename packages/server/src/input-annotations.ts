@@ -9,7 +9,7 @@ const MAX_ROWS = 250_000
 const INDEX = /^(?:0|[1-9]\d{0,9})$/
 const BIGINT = new RegExp(`^-?\\d{1,${MAX_DIGITS}}$`)
 const NUMBERS: ReadonlySet<unknown> = new Set(['NaN', 'Infinity', '-Infinity', '-0'])
-const MAX_DATE = 30
+const MAX_DATE = 64
 
 /** What superjson writes for a value of each type; whatever else stands there was not written by it. */
 const RAW: Readonly<Record<string, (raw: unknown) => boolean>> = {
