@@ -66,6 +66,8 @@ export interface Auth<TRole extends string = string, TAttributes extends Attribu
   readonly sessions: AuthSessions
   readonly storage: Storage
   readonly log: Log
+  /** Whether connections are expected through proxies: `trustedProxies` names some. */
+  readonly trustsProxies: boolean
   /** Says at which origin the application is reached, unless the option `baseUrl` said so. `createServer` does it; do it yourself with other adapters. */
   useBaseUrl(origin: string): void
   /** Writes what is pending and closes the storage. */
@@ -152,6 +154,7 @@ export function createAuth<const TRole extends string = never, TAttributes exten
     sessions,
     storage,
     log,
+    trustsProxies: resolved.trustedProxies.length > 0,
     async close() {
       live.close()
       await sessions.flush()

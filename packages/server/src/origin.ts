@@ -6,13 +6,19 @@ export interface OriginEvidence {
 }
 
 /**
- * Whether a request may act with the caller's cookie: same origin, an allowed one, or no browser at all.
- * `Origin` decides where there is one; Fetch Metadata speaks for browsers that send none.
+ * Whether a request may act with the caller's cookie: same origin, an allowed one, or no browser at all. A browser's own word about a
+ * page of this very origin counts, also where a proxy has changed the host; else `Origin` decides where there is one.
  */
 export function isAllowedOrigin(evidence: OriginEvidence, allowed: ReadonlySet<string>): boolean {
   const { origin, fetchSite, host } = evidence
-  if (origin !== undefined) return allowed.has(origin) || (host !== undefined && origin === `https://${host.toLowerCase()}`)
-  return fetchSite === undefined || fetchSite === 'same-origin' || fetchSite === 'none'
+  if (fetchSite === 'same-origin') return true
+  if (origin !== undefined) return allowed.has(origin) || (host !== undefined && origin === originOf(host))
+  return fetchSite === undefined || fetchSite === 'none'
+}
+
+/** As browsers write it, who leave out the port that `https:` has by itself. */
+function originOf(host: string): string {
+  return `https://${host.toLowerCase().replace(/:443$/, '')}`
 }
 
 /** The exact origin of a URL; what is not one is refused, so that a slip in a list never allows more than it says. */

@@ -68,8 +68,7 @@ export function createRequestAuth(
   function requireOwnOrigin(): void {
     if (isVetted || (isRead && !isSocket(request) && !isStreamed(request))) return
     const [origin, host, fetchSite] = [header(request, 'origin'), header(request, 'host'), header(request, 'sec-fetch-site')]
-    // A browser's own word about a page of this very origin, also where a proxy has changed the host.
-    if (fetchSite !== 'same-origin' && !isAllowedOrigin({ origin, host, fetchSite }, allowedOrigins)) throw new AuthError('origin_refused')
+    if (!isAllowedOrigin({ origin, host, fetchSite }, allowedOrigins)) throw new AuthError('origin_refused')
   }
 
   function requireCookie(): void {

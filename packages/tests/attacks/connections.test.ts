@@ -167,7 +167,7 @@ test('SH-3: a connection whose peer has read nothing of its answers for half a m
   for (const { res } of [stuck, slow, idle]) expect(underWay.begin(res)).toBe(true)
   for (const { socket } of [stuck, slow]) Object.assign(socket, { bytesWritten: 10_000, writableLength: 10_000 })
   for (let at = 0; at <= 60_000; at += 5000) {
-    underWay.endStalled(at)
+    underWay.sweep(at)
     slow.socket.writableLength -= 100
     if (at < 30_000) expect(stuck.socket.destroyed).toBe(false)
   }

@@ -34,6 +34,7 @@ export interface Config {
     readonly tls: TlsOptions
     readonly baseUrl?: string
     readonly origins: readonly string[]
+    readonly keepAliveMs?: number
   }
   /**
    * Opens the database. An embedded one is made when missing, with its directory, and brought up to date; `create: false` and
@@ -76,6 +77,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
       origins: values.ORIGINS,
       tls: certFile !== undefined && keyFile !== undefined ? { certFile, keyFile } : { developmentDir: dataDir },
       ...baseUrl,
+      ...(values.KEEP_ALIVE_MS === undefined ? {} : { keepAliveMs: values.KEEP_ALIVE_MS }),
     },
     openStorage({ migrate = true, create = true } = {}) {
       if (database.kind === 'postgres') return postgresStorage({ url })

@@ -49,6 +49,13 @@ export const VARIABLES = {
     )
     .default([])
     .describe('addresses or CIDRs whose X-Forwarded-For is believed, comma separated'),
+  KEEP_ALIVE_MS: z
+    .string()
+    .regex(/^\d{4,6}$/, 'must be a number from 1000 to 600000')
+    .transform(Number)
+    .refine((ms) => ms >= 1000 && ms <= 600_000, 'must be a number from 1000 to 600000')
+    .optional()
+    .describe('how long an idle connection stays open; default 65000 with TRUSTED_PROXIES, else 10000'),
   APP_URL: origin.optional().describe('origin of the pages to come back to from a provider, where it is not the public one'),
   FAILURE_PATH: z
     .string()

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { type AnyRouter, getTRPCErrorFromUnknown, getTRPCErrorShape, TRPCError, transformTRPCResponse } from '@trpc/server'
 import { getHTTPStatusCode, type TRPCRequestInfo } from '@trpc/server/http'
 import type { TRPCResponse } from '@trpc/server/rpc'
+import { JSON_TYPE } from './refuse.ts'
 
 // On every answer of tRPC's own.
 const TRPC_VARY = 'trpc-accept, accept'
@@ -97,6 +98,7 @@ export function createAnswer({ router, metaOf, onError }: AnswerOptions): (answe
     if (res.headersSent) return void res.end()
     const body = toJson({ error: shape })
     res.statusCode = (shape.data as { httpStatus: number }).httpStatus
+    if (!res.hasHeader('content-type')) res.setHeader('Content-Type', JSON_TYPE)
     res.end(body)
   }
 

@@ -10,7 +10,7 @@ export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
 }
 
 /** An answer written by hand, for sockets on which Node could not even parse a request. */
-export function rawResponse(status: number, phrase: string): string {
-  const headers = Object.entries(SECURITY_HEADERS).map(([name, value]) => `${name}: ${value}`)
+export function rawResponse(status: number, phrase: string, more: Readonly<Record<string, string>> = {}): string {
+  const headers = Object.entries({ ...SECURITY_HEADERS, ...more }).map(([name, value]) => `${name}: ${value}`)
   return [`HTTP/1.1 ${status} ${phrase}`, ...headers, 'Connection: close', 'Content-Length: 0', '', ''].join('\r\n')
 }

@@ -7,18 +7,19 @@ import { type AuthContext, aloneViolation } from '../context.ts'
 import { AuthError } from '../errors.ts'
 import { parseOrigin } from '../origin.ts'
 import { isPlain, newRequestId, withRequestScope } from '../request-scope.ts'
-import { hasBody, isTooLong, leaveBody, MAX_BODY, readBody } from './body.ts'
+import { finish, hasBody, MAX_BODY, readBody } from './body.ts'
 import type { createDirectPath } from './direct.ts'
 import type { AnswerMeta, Failure } from './direct-answer.ts'
-import { refuse, refuseAtGate, VARY } from './gate.ts'
+import { refuseAtGate, tooLarge, VARY } from './gate.ts'
 import { SECURITY_HEADERS } from './headers.ts'
+import { labelErrors } from './label-errors.ts'
+import { awaitsContinue, refuseMalformed } from './malformed.ts'
 import { mergeContext } from './merge-context.ts'
 import { createOAuthRoutes } from './oauth-routes.ts'
+import { createRefuse, JSON_TYPE, MAX_BATCH } from './refuse.ts'
 import type { ServerOptions } from './server-options.ts'
 import { keepIds } from './tracked.ts'
 import type { UnderWay } from './under-way.ts'
-
-const MAX_BATCH = 10
 
 /** What happens to a request: health, callbacks of providers, the gate, and then the direct path or tRPC's own. */
 export function createListener<TRouter extends AnyRouter>(
@@ -28,7 +29,7 @@ export function createListener<TRouter extends AnyRouter>(
   direct: typeof createDirectPath,
 ) {
   const { auth, router, baseUrl } = options
-  const basePath = `/${(options.basePath ?? '/api/').replace(/^\/+|\/+$/g, '')}/`
+  const basePath = toBasePath(options.basePath ?? '/api/')
   const allowedOrigins = new Set([...(options.origins ?? []), ...(baseUrl === undefined ? [] : [baseUrl])].map(parseOrigin))
   const shared = {
     router,
@@ -44,6 +45,7 @@ export function createListener<TRouter extends AnyRouter>(
   const answer = direct({ ...shared, metaOf })
   const handle = createHTTPHandler({ ...shared, responseMeta: ({ errors, info }) => toResponseMeta(metaOf(errors, info)) })
 
+  const refuse = createRefuse({ router, basePath })
   const oauthRoutes = createOAuthRoutes(auth)
 
   return (req: IncomingMessage, res: ServerResponse): void => {
@@ -53,31 +55,30 @@ export function createListener<TRouter extends AnyRouter>(
     res.setHeader('X-Request-Id', id)
     if (state.draining) res.setHeader('Connection', 'close')
     withRequestScope({ id, plain: isPlain(req.headers.accept), req, vetted: true }, () => {
+      if (refuseMalformed(req, res, refuse)) return
       if (req.url === '/healthz') return answerHealth(res, true)
       if (req.url === '/readyz') return void answerReady(auth, res, state.draining)
       if (oauthRoutes(req, res)) return
-      if (refuseAtGate(req, res, { basePath, allowedOrigins }) || refuseLongBody(req, res)) return
+      if (refuseAtGate(req, res, { basePath, allowedOrigins, refuse })) return
       if (!hasBody(req)) return dispatch(req, res, '')
+      if (awaitsContinue(req)) res.writeContinue()
       // Whole, before anybody asks who sends it: what a session permits is decided when the act happens.
-      void readBody(req).then((body) => {
-        if (body === null) return void refuseTooLarge(res)
-        dispatch(req, res, body)
-      })
+      readBody(req)
+        .then((body) => void (body === null ? refuse(res, tooLarge()) : dispatch(req, res, body)))
+        .catch(() => res.destroy())
     })
   }
 
   function dispatch(req: IncomingMessage, res: ServerResponse, body: string): void {
     if (answer(req, res, body)) return
+    labelErrors(res)
     handle(req.method === 'POST' ? Object.assign(req, { body }) : req, res)
   }
 }
 
-function refuseLongBody(req: IncomingMessage, res: ServerResponse): boolean {
-  return isTooLong(req) && refuseTooLarge(res)
-}
-
-function refuseTooLarge(res: ServerResponse): true {
-  return refuse(res, 413, 'invalid_input', `The body is too large (at most ${MAX_BODY} bytes)`)
+function toBasePath(text: string): string {
+  const inner = text.replace(/^\/+|\/+$/g, '')
+  return inner === '' ? '/' : `/${inner}/`
 }
 
 function metaOf(errors: readonly TRPCError[], info: TRPCRequestInfo | undefined): AnswerMeta {
@@ -113,10 +114,9 @@ function logUnexpected(auth: Auth, error: TRPCError, path: string | undefined, c
 }
 
 function answerHealth(res: ServerResponse, ok: boolean): void {
-  leaveBody(res.req, res)
   res.statusCode = ok ? 200 : 503
-  res.setHeader('Content-Type', 'application/json; charset=utf-8')
-  res.end(JSON.stringify({ ok }))
+  res.setHeader('Content-Type', JSON_TYPE)
+  finish(res, JSON.stringify({ ok }))
 }
 
 async function answerReady(auth: Auth, res: ServerResponse, draining: boolean): Promise<void> {

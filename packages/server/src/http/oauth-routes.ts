@@ -5,8 +5,9 @@ import type { Auth } from '../auth.ts'
 import { AuthError } from '../errors.ts'
 import { callbackPath } from '../oauth.ts'
 import { requestId } from '../request-scope.ts'
-import { leaveBody } from './body.ts'
-import { refuse } from './gate.ts'
+import { finish } from './body.ts'
+import { awaitsContinue } from './malformed.ts'
+import { refusePlainly } from './refuse.ts'
 
 const ROUTE = /^\/oauth\/([a-z0-9-]{1,32})\/callback(?:\?|$)/
 const MAX_FORM = 16 * 1024
@@ -29,10 +30,14 @@ export function createOAuthRoutes(auth: Auth): (req: IncomingMessage, res: Serve
 
 async function answer(auth: Auth, id: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const { formPost } = auth.oauth.get(id)
-  if (req.method === 'POST' && formPost) return goTo(res, `${callbackPath(id)}?${(await readForm(req)).toString()}`)
+  if (req.method === 'POST' && formPost) {
+    if (awaitsContinue(req)) res.writeContinue()
+    return goTo(res, `${callbackPath(id)}?${(await readForm(req)).toString()}`)
+  }
   if (req.method !== 'GET') {
     res.setHeader('Allow', formPost ? 'GET, POST' : 'GET')
-    return void refuse(res, 405, null, 'Providers send people here; there is nothing else to do')
+    const message = 'Providers send people here; there is nothing else to do'
+    return void refusePlainly(res, new TRPCError({ code: 'METHOD_NOT_SUPPORTED', message }))
   }
   const parameters = new URL(req.url ?? '', 'https://own.invalid').searchParams
   const target = await auth.oauth.loopbackTarget(id, parameters)
@@ -50,7 +55,8 @@ async function readForm(req: IncomingMessage): Promise<URLSearchParams> {
     throw new AuthError('invalid_input', { message: `Send content-type: ${FORM}` })
   }
   let text = ''
-  for await (const chunk of req.setEncoding('utf8')) {
+  // Not destroyed where it is too long: the answer to it has the same connection.
+  for await (const chunk of req.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
     text += String(chunk)
     if (text.length > MAX_FORM) throw new AuthError('invalid_input', { message: `The form is too long (at most ${MAX_FORM} characters)` })
   }
@@ -59,28 +65,26 @@ async function readForm(req: IncomingMessage): Promise<URLSearchParams> {
 }
 
 function goTo(res: ServerResponse, location: string): void {
-  leaveBody(res.req, res)
   res.statusCode = 303
   res.setHeader('Location', location)
-  res.end()
+  finish(res)
 }
 
 function fail(auth: Auth, req: IncomingMessage, res: ServerResponse, cause: unknown): void {
   const known = cause instanceof AuthError ? cause : null
   const { reason = null, message = 'Internal server error', retryAfter } = known ?? {}
-  const status = getHTTPStatusCodeFromError(known ?? new TRPCError({ code: 'INTERNAL_SERVER_ERROR' }))
+  const error = known ?? new TRPCError({ code: 'INTERNAL_SERVER_ERROR', message })
   if (known === null || reason === 'unavailable') auth.log.error({ error: String(cause) }, 'callback_failed')
   if (retryAfter !== undefined) res.setHeader('Retry-After', String(retryAfter))
-  if (!(req.headers.accept ?? '').includes('text/html')) return void refuse(res, status, reason, message)
+  if (!(req.headers.accept ?? '').includes('text/html')) return void refusePlainly(res, error)
   const { appUrl, failurePath } = auth.oauth
   if (failurePath !== null) {
     const told = new URLSearchParams({ reason: reason ?? 'unexpected', requestId: requestId() ?? '' })
     return goTo(res, `${appUrl}${failurePath}?${told.toString()}`)
   }
-  leaveBody(req, res)
-  res.statusCode = status
+  res.statusCode = getHTTPStatusCodeFromError(error)
   res.setHeader('Content-Type', 'text/html; charset=utf-8')
-  res.end(page(message, `${appUrl}/`))
+  finish(res, page(message, `${appUrl}/`))
 }
 
 /** For the person whom the provider has sent here. */

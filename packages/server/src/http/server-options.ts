@@ -25,6 +25,11 @@ export interface ServerOptions<TRouter extends AnyRouter> {
   readonly origins?: readonly string[]
   /** 48 random bytes with which TLS sessions are resumed; processes that share a port share them. @default this process's own */
   readonly ticketKeys?: Buffer
+  /**
+   * How long a connection on which nothing is asked stays open, from 1000 to 600000; longer than the balancer in front keeps it. @default
+   * 65000 with `trustedProxies`, else 10000
+   */
+  readonly keepAliveMs?: number
   /** Raise it behind a proxy, whose address is that of every caller. @default 200 */
   readonly maxConnectionsPerAddress?: number
   /** Connections in all; raise it, and the system's limit of open files, for more open streams. @default 4000 */

@@ -7,13 +7,16 @@ import { createDirectPath } from './direct.ts'
 import { createListener } from './listener.ts'
 import { requireSchema } from './schema.ts'
 import type { ServerOptions } from './server-options.ts'
-import { answerUnparsable, drain, isEventStream, listen, trackSockets } from './sockets.ts'
+import { answerUnparsable, drain, listen, refuseConnect, trackSockets } from './sockets.ts'
 import { readKeyPair, TLS_POLICY, watchKeyPair } from './tls.ts'
-import { trackUnderWay } from './under-way.ts'
+import { isEventStream, trackUnderWay } from './under-way.ts'
 
 const MAX_CONNECTIONS = 4000
 const MAX_PER_ADDRESS = 200
 const SWEEP_MS = 5000
+const KEEP_ALIVE_MS = 10_000
+// Longer than common balancers keep a connection, or they would send a request over one that is just being closed.
+const KEEP_ALIVE_BEHIND_PROXIES_MS = 65_000
 const DEFAULT_DIR = './.trpc-login'
 
 /** A server that accepts connections. */
@@ -54,6 +57,7 @@ export async function createServerWith<TRouter extends AnyRouter>(
   const state = { draining: false }
   // Connections of requests that were under way when the stop began become idle, and would stay open.
   const underWay = trackUnderWay(() => state.draining && server.closeIdleConnections())
+  const listener = createListener(options, state, underWay, direct)
   let ticketKeys = options.ticketKeys ?? randomBytes(48)
   const server = createHttpsServer(
     {
@@ -66,16 +70,18 @@ export async function createServerWith<TRouter extends AnyRouter>(
       headersTimeout: 10_000,
       requestTimeout: 15_000,
       connectionsCheckingInterval: 2000,
-      keepAliveTimeout: 10_000,
+      keepAliveTimeout: keepAliveOf(options),
       maxHeaderSize: 16 * 1024,
+      // Ours to refuse, as all that Node would refuse without the headers that belong to every answer.
+      requireHostHeader: false,
     },
-    createListener(options, state, underWay, direct),
+    listener,
   )
-  server.maxRequestsPerSocket = 1000
+  server.on('checkContinue', listener).on('checkExpectation', listener).on('connect', refuseConnect(underWay))
   server.maxConnections = options.maxConnections ?? MAX_CONNECTIONS
   const sockets = trackSockets(server, options.maxConnectionsPerAddress ?? MAX_PER_ADDRESS)
   server.on('clientError', answerUnparsable(underWay))
-  const sweep = setInterval(() => underWay.endStalled(performance.now()), SWEEP_MS).unref()
+  const sweep = setInterval(() => underWay.sweep(performance.now()), SWEEP_MS).unref()
   server.on('close', () => clearInterval(sweep))
   server.on('tlsClientError', (_error, socket) => socket.destroy())
 
@@ -118,4 +124,10 @@ export async function createServerWith<TRouter extends AnyRouter>(
     },
     abort: destroySockets,
   }
+}
+
+function keepAliveOf({ auth, keepAliveMs }: Pick<ServerOptions<AnyRouter>, 'auth' | 'keepAliveMs'>): number {
+  if (keepAliveMs === undefined) return auth.trustsProxies ? KEEP_ALIVE_BEHIND_PROXIES_MS : KEEP_ALIVE_MS
+  if (Number.isInteger(keepAliveMs) && keepAliveMs >= 1000 && keepAliveMs <= 600_000) return keepAliveMs
+  throw new TypeError(`createServer: keepAliveMs must be an integer from 1000 to 600000, got ${keepAliveMs}`)
 }

@@ -1,8 +1,9 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Server } from 'node:https'
 import type { Server as NetServer, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { addressBucket } from '../address.ts'
+import { METHODS } from './gate.ts'
 import { rawResponse } from './headers.ts'
 import type { UnderWay } from './under-way.ts'
 
@@ -14,10 +15,22 @@ export function answerUnparsable(underWay: UnderWay): (error: NodeJS.ErrnoExcept
   return (error, socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
     const [status, phrase] = PARSE_FAILURES[error.code ?? ''] ?? [400, 'Bad Request']
-    // Whatever follows could not be read either.
-    socket.pause()
-    underWay.whenIdle(socket as Socket, () => socket.end(rawResponse(status, phrase), () => socket.destroy()))
+    answerLast(underWay, socket, rawResponse(status, phrase))
   }
+}
+
+/** Refuses a tunnel to somewhere else, for which Node would end the connection without a word. */
+export function refuseConnect(underWay: UnderWay): (req: IncomingMessage, socket: Duplex) => void {
+  return (_req, socket) => {
+    socket.on('error', () => socket.destroy())
+    answerLast(underWay, socket, rawResponse(405, 'Method Not Allowed', { Allow: METHODS }))
+  }
+}
+
+function answerLast(underWay: UnderWay, socket: Duplex, response: string): void {
+  // Whatever follows cannot be read.
+  socket.pause()
+  underWay.whenIdle(socket as Socket, () => socket.end(response, () => socket.destroy()))
 }
 
 const PARSE_FAILURES: Readonly<Record<string, readonly [number, string]>> = {
@@ -66,11 +79,6 @@ export function trackSockets(server: Server, maxPerAddress: number): Sockets {
 /** The same for a connection and for the TLS that it carries. */
 function peerOf({ remoteAddress = '', remotePort = 0 }: Socket): string {
   return `${remoteAddress} ${remotePort}`
-}
-
-/** A stream has no end of its own to wait for, and its reader comes back by itself. */
-export function isEventStream(res: ServerResponse): boolean {
-  return String(res.getHeader('content-type') ?? '').startsWith('text/event-stream')
 }
 
 const WHY_NOT: Readonly<Record<string, string>> = {

@@ -3,7 +3,14 @@ import type { Socket } from 'node:net'
 
 // No browser pipelines, and no common client does: ten leave room for those that do a little.
 const MAX_PER_CONNECTION = 10
+const MAX_REQUESTS = 1000
 const STALLED_MS = 30_000
+// What a big answer is given on top, as Node does not tell how far one has come: 16 kB a second.
+const BYTES_PER_MS = 16
+// Proxies cut streams that are silent for a minute, some sooner.
+const SILENT_MS = 10_000
+// A line that readers of event streams skip, wherever between two lines it stands.
+const COMMENT = ': ping\n'
 
 /** The answers that are under way on each connection. */
 export interface UnderWay {
@@ -12,15 +19,27 @@ export interface UnderWay {
   /** Runs once nothing that can still be answered is under way there; at once where that is so already. */
   whenIdle(socket: Socket, act: () => void): void
   all(): Iterable<ServerResponse>
-  /** Ends connections whose peers have read nothing of what waits for them since half a minute ago; called now and then. */
-  endStalled(at: number): void
+  /**
+   * Called now and then: ends connections whose peers have taken nothing of what waits for them for half a minute, a big answer for as much
+   * longer as it is big, and writes a comment to event streams that have been silent for ten seconds.
+   */
+  sweep(at: number): void
 }
 
 interface Connection {
   readonly answers: Set<ServerResponse>
+  latest: ServerResponse | null
+  requests: number
   idle: (() => void) | null
+  written: number
   flushed: number
+  writtenAt: number
   flushedAt: number
+}
+
+/** A stream has no end of its own to wait for, and its reader comes back by itself. */
+export function isEventStream(res: ServerResponse): boolean {
+  return String(res.getHeader('content-type') ?? '').startsWith('text/event-stream')
 }
 
 /** Bounds what one connection may have under way; `onEnd` is called after each answer. */
@@ -30,51 +49,83 @@ export function trackUnderWay(onEnd: () => void): UnderWay {
   function of(socket: Socket): Connection {
     const known = connections.get(socket)
     if (known !== undefined) return known
-    const connection = { answers: new Set<ServerResponse>(), idle: null, flushed: 0, flushedAt: 0 }
+    const counts = { requests: 0, written: 0, flushed: 0, writtenAt: 0, flushedAt: 0 }
+    const connection: Connection = { answers: new Set(), latest: null, idle: null, ...counts }
     connections.set(socket, connection)
-    // Answers that wait behind another one are not told that their connection is gone.
     socket.once('close', () => {
       connections.delete(socket)
+      // Node tells the answer whose turn it is that its caller has left, and not those that wait for theirs.
+      for (const res of connection.answers) if (res.socket === null && !res.writableFinished) res.emit('close')
       onEnd()
     })
     return connection
   }
 
+  function end(connection: Connection, res: ServerResponse): void {
+    connection.answers.delete(res)
+    if (connection.idle !== null && !isWaitedFor(connection)) connection.idle()
+    onEnd()
+  }
+
   return {
     begin(res) {
       const { socket } = res.req
-      if (socket.destroyed) return false
       const connection = of(socket)
+      // Behind a request that ends its connection nobody hears of anything.
+      if (socket.destroyed || connection.idle !== null || connection.latest?.getHeader('connection') === 'close') return false
       if (connection.answers.size >= MAX_PER_CONNECTION) {
         socket.destroy()
         return false
       }
       connection.answers.add(res)
-      res.once('close', () => {
-        connection.answers.delete(res)
-        if (connection.answers.size === 0) connection.idle?.()
-        onEnd()
-      })
+      connection.latest = res
+      connection.requests += 1
+      if (connection.requests >= MAX_REQUESTS) res.setHeader('Connection', 'close')
+      res.once('close', () => end(connection, res))
       return true
     },
     whenIdle(socket, act) {
       const connection = connections.get(socket)
-      // What has not come whole will never be answered: the rest of it is what could not be read.
-      const isWaitedFor = [...(connection?.answers ?? [])].some(({ req }) => req.complete)
-      if (connection === undefined || !isWaitedFor) return act()
+      if (connection === undefined || !isWaitedFor(connection)) return act()
+      // A stream would go on for as long as its session.
+      if ([...connection.answers].some(isEventStream)) return void socket.destroy()
       connection.idle ??= act
     },
     *all() {
       for (const { answers } of connections.values()) yield* answers
     },
-    endStalled(at) {
+    sweep(at) {
       for (const [socket, connection] of connections) {
-        const flushed = socket.bytesWritten - socket.writableLength
-        if (socket.writableLength === 0 || flushed !== connection.flushed) {
-          connection.flushed = flushed
-          connection.flushedAt = at
-        } else if (at - connection.flushedAt >= STALLED_MS) socket.destroy()
+        note(socket, connection, at)
+        if (socket.writableLength > 0) {
+          if (at - connection.flushedAt >= STALLED_MS + socket.writableLength / BYTES_PER_MS) socket.destroy()
+        } else if (at - connection.writtenAt >= SILENT_MS) {
+          for (const res of connection.answers) if (isOpenStream(res)) res.write(COMMENT)
+        }
       }
     },
   }
+}
+
+/** What has not come whole will never be answered where the rest of it could not be read. */
+function isWaitedFor({ answers }: Connection): boolean {
+  for (const { req } of answers) if (req.complete) return true
+  return false
+}
+
+function note(socket: Socket, connection: Connection, at: number): void {
+  const { bytesWritten: written } = socket
+  const flushed = written - socket.writableLength
+  if (written !== connection.written) {
+    connection.written = written
+    connection.writtenAt = at
+  }
+  if (flushed !== connection.flushed || socket.writableLength === 0) {
+    connection.flushed = flushed
+    connection.flushedAt = at
+  }
+}
+
+function isOpenStream(res: ServerResponse): boolean {
+  return res.headersSent && !res.writableEnded && isEventStream(res)
 }
