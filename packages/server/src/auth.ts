@@ -129,7 +129,7 @@ export function createAuth<const TRole extends string = never, TAttributes exten
   const guards = createGuards({ sessions, live, refusals: createRefusals({ audit, now, log }) })
 
   return {
-    router: createRouter({ users, audit, sessions, events, guards, registration, oauth, identities, completeSignIn }),
+    router: createRouter({ users, audit, sessions, events, guards, throttle, registration, oauth, identities, completeSignIn }),
     requireUser: asGuard(guards.requireUser),
     requireFresh: (maxAgeMs) => asGuard(guards.requireFresh(maxAgeMs)),
     requireRole: (role) => asGuard(guards.requireRole(role)),

@@ -1,7 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from './log.ts'
 
 const EVERY_MS = 10 * 60_000
-const BATCH = 500
+const BATCH = 100
+// Others come first.
+const PAUSE_MS = 10
 
 /** Removes what is past its time. */
 export interface Purge {
@@ -16,21 +19,22 @@ export function createPurge(deps: { remove: (at: number, limit: number) => Promi
   const { remove, log, failure } = deps
   let doneAt = Number.NEGATIVE_INFINITY
 
-  async function now(at: number): Promise<number> {
+  async function run(at: number, keepsProcess: boolean): Promise<number> {
     let removed = 0
     for (;;) {
       const count = await remove(at, BATCH)
       removed += count
       if (count < BATCH) return removed
+      await sleep(PAUSE_MS, undefined, { ref: keepsProcess })
     }
   }
 
   return {
-    now,
+    now: (at) => run(at, true),
     sometimes(at) {
       if (at - doneAt < EVERY_MS) return
       doneAt = at
-      now(at).catch((error: unknown) => log.error({ error: String(error) }, failure))
+      run(at, false).catch((error: unknown) => log.error({ error: String(error) }, failure))
     },
   }
 }

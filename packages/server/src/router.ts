@@ -11,6 +11,7 @@ import { open as base, type Guarded, type Guards, t } from './procedures.ts'
 import { type CompleteSignIn, createOAuthRouter } from './routers/oauth.ts'
 import { actOf, createAuditRouter, createUsersRouter } from './routers/users.ts'
 import type { Sessions } from './sessions.ts'
+import type { Throttle } from './throttle.ts'
 import type { UserAdmin } from './user-admin.ts'
 import { toUser, type Users } from './users.ts'
 
@@ -24,12 +25,13 @@ export function createRouter(deps: {
   sessions: Sessions
   events: AccountEvents
   guards: Guards
+  throttle: Pick<Throttle, 'call'>
   registration: 'open' | 'closed'
   oauth: OAuth
   identities: Identities
   completeSignIn: CompleteSignIn
 }) {
-  const { users, audit, sessions, events, guards, registration, oauth, identities, completeSignIn } = deps
+  const { users, audit, sessions, events, guards, throttle, registration, oauth, identities, completeSignIn } = deps
   const open = base.meta({ access: 'public' })
   const user = guards.requireUser.meta({ access: 'user' })
   const fresh = guards.requireFresh().meta({ access: 'fresh' })
@@ -124,12 +126,15 @@ export function createRouter(deps: {
           await ctx.auth.logout()
           return OK
         }),
-      export: fresh.query(async ({ ctx }) => ({
-        user: ctx.user,
-        sessions: await sessions.list(ctx.user.id, ctx.session.id),
-        identities: await identities.list(ctx.user.id),
-        audit: await audit.everythingOf(ctx.user.id),
-      })),
+      export: fresh.meta(ALONE).query(async ({ ctx }) => {
+        await throttle.call(ctx.auth.address)
+        return {
+          user: ctx.user,
+          sessions: await sessions.list(ctx.user.id, ctx.session.id),
+          identities: await identities.list(ctx.user.id),
+          audit: await audit.everythingOf(ctx.user.id),
+        }
+      }),
     },
   })
 }

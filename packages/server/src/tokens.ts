@@ -17,6 +17,7 @@ export function hashToken(token: string): Uint8Array {
   return hash('sha256', token, 'buffer')
 }
 
+const LAST_INSTANT = 2 ** 48 - 1
 let last = { at: 0, count: 0 }
 
 /** A UUIDv7 (RFC 9562): random, and in the order of its making, also within one millisecond (section 6.2, method 1). */
@@ -24,8 +25,18 @@ export function newId(now: number): string {
   const count = now === last.at ? last.count + 1 : randomBytes(1).readUInt8()
   last = { at: now, count }
   const bytes = randomBytes(16)
-  bytes.writeUIntBE(now, 0, 6)
-  bytes.writeUInt16BE(0x7000 | (count & 0x0fff), 6)
+  bytes.writeUInt16BE(count & 0x0fff, 6)
+  return format(bytes, now)
+}
+
+/** What no id of an instant, or of a later one, comes before. */
+export function firstId(at: number): string {
+  return format(Buffer.alloc(16), Math.min(Math.max(0, Math.ceil(at)), LAST_INSTANT))
+}
+
+function format(bytes: Buffer, at: number): string {
+  bytes.writeUIntBE(at, 0, 6)
+  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x70, 6)
   bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8)
   const hex = bytes.toString('hex')
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`

@@ -43,10 +43,12 @@ export function createUserAdmin(deps: {
 }) {
   const { store, audit, passwords, throttle, rules, attributes, resetUrl, refusalOf, now, log } = deps
 
-  async function required<T>(result: T, by: Act): Promise<Exclude<T, 'last_admin' | 'refused'>> {
+  async function required<T>(result: T, by: Act): Promise<Exclude<T, 'last_admin' | 'referenced' | 'refused'>> {
     if (result === 'refused') throw await refusalOf(by)
     if (result === 'last_admin') throw new AuthError('conflict', { message: 'The last administrator must stay one' })
-    return result as Exclude<T, 'last_admin' | 'refused'>
+    if (result === 'referenced')
+      throw new AuthError('conflict', { message: 'Rows of the application point to this user; remove them first' })
+    return result as Exclude<T, 'last_admin' | 'referenced' | 'refused'>
   }
 
   /** @throws `not_found` */
@@ -135,7 +137,7 @@ export function createUserAdmin(deps: {
     list,
     disable: (id: string, by: Act = SYSTEM) => setDisabled(id, true, by),
     enable: (id: string, by: Act = SYSTEM) => setDisabled(id, false, by),
-    /** Removes the user and all that is theirs. @throws `not_found`, `conflict` for the last admin */
+    /** Removes the user and all that is theirs. @throws `not_found`, `conflict` for the last admin and for one to whom rows of the application point */
     async delete(id: string, by: Act = SYSTEM): Promise<void> {
       if (!(await required(await store.delete(id, audit.entry('user_deleted', by, id)), by))) throw new AuthError('not_found')
       log.info({ userId: id, actorId: by.actorId }, 'user_deleted')

@@ -1,6 +1,8 @@
 import { connect as connectTcp } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { sqliteStorage } from '@trpc-login/server'
 import { expect, test } from 'vitest'
+import { until } from '../support/remote.ts'
 import { cookieOf, PASSWORD, startServer, type TestServer } from '../support/server.ts'
 
 /** Sends bytes over TLS and answers all that comes back. */
@@ -162,12 +164,25 @@ test('SS-4: a token in the query, the body or another header signs nobody in', a
   expect((await server.post('authFunc', { token, session: token }, { authorization: `Bearer ${token}` })).status).toBe(401)
 })
 
+test('SH-6: however many ask whether it is ready, the database is asked once a second', async () => {
+  const storage = sqliteStorage({ path: ':memory:' })
+  let checks = 0
+  const counting = { ...storage, check: () => ((checks += 1), storage.check()) }
+  await using server = await startServer({ storage: counting })
+  const from = performance.now()
+  for (let round = 0; round < 5; round += 1) {
+    const answers = await Promise.all(Array.from({ length: 40 }, () => server.fetch('/readyz')))
+    expect(answers.every(({ status }) => status === 200)).toBe(true)
+  }
+  expect(checks).toBeLessThanOrEqual(1 + Math.floor((performance.now() - from) / 1000))
+})
+
 test('SH-6: health says alive, readiness says writable', async () => {
   await using server = await startServer()
   expect((await server.fetch('/healthz')).status).toBe(200)
   expect((await server.fetch('/readyz')).status).toBe(200)
   await server.auth.storage.close()
-  expect((await server.fetch('/readyz')).status).toBe(503)
+  await until(async () => (await server.fetch('/readyz')).status === 503)
   expect((await server.fetch('/healthz')).status).toBe(200)
   const answer = await server.post('auth.login', { username: 'ada', password: PASSWORD })
   expect([answer.status, answer.body.error?.data.reason]).toEqual([503, 'unavailable'])

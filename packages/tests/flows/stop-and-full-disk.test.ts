@@ -5,6 +5,7 @@ import { connect } from 'node:tls'
 import { Agent, fetch } from 'undici'
 import { expect, test } from 'vitest'
 import { CLI, cli, run, start, temporaryDirectory } from '../support/process.ts'
+import { until } from '../support/remote.ts'
 import { type Answer, cookieOf, PASSWORD } from '../support/server.ts'
 
 const FREE = { TRPC_LOGIN_PORT: '0' }
@@ -67,11 +68,12 @@ test.runIf(process.platform === 'linux')(
     const logout = await call('auth.logout', {}, cookie)
     expect([logout.status, logout.headers.getSetCookie()]).toEqual([503, []])
     expect((await call('auth.sessions.list', undefined, cookie)).status).toBe(200)
-    expect((await fetch(`${url}/readyz`, { dispatcher })).status).toBe(503)
+    const ready = async () => (await fetch(`${url}/readyz`, { dispatcher })).status
+    await until(async () => (await ready()) === 503)
 
     limit('unlimited')
     expect((await login()).status).toBe(200)
-    expect((await fetch(`${url}/readyz`, { dispatcher })).status).toBe(200)
+    await until(async () => (await ready()) === 200)
     expect((await call('auth.sessions.list', undefined, cookie)).status).toBe(200)
     await dispatcher.destroy()
   },

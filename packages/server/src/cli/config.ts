@@ -80,7 +80,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
       ...(values.KEEP_ALIVE_MS === undefined ? {} : { keepAliveMs: values.KEEP_ALIVE_MS }),
     },
     openStorage({ migrate = true, create = true } = {}) {
-      if (database.kind === 'postgres') return postgresStorage({ url })
+      if (database.kind === 'postgres') return postgresStorage({ url, pool: values.DATABASE_POOL })
       if (!create) requireDatabase(database.file)
       // With the database elsewhere nothing of ours is in it.
       if (dirname(database.file) === dataDir) prepareDataDir(dataDir)

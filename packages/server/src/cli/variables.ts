@@ -38,6 +38,12 @@ export const VARIABLES = {
     )
     .optional()
     .describe('sqlite:PATH or postgres://...; default sqlite:DATA_DIR/login.db'),
+  DATABASE_POOL: z
+    .string()
+    .regex(/^(?:[1-9]\d{0,2}|1000)$/, 'must be a number from 1 to 1000')
+    .transform(Number)
+    .default(10)
+    .describe('connections to PostgreSQL that a process holds at most'),
   TLS_CERT: z.string().min(1, 'must name a PEM file').optional().describe('certificate chain, PEM; default a development certificate'),
   TLS_KEY: z.string().min(1, 'must name a PEM file').optional().describe('private key, PEM'),
   BASE_URL: origin.optional().describe('public origin, where it differs from the listening address'),

@@ -21,6 +21,8 @@ import type { ServerOptions } from './server-options.ts'
 import { keepIds } from './tracked.ts'
 import type { UnderWay } from './under-way.ts'
 
+const READY_MS = 1000
+
 /** What happens to a request: health, callbacks of providers, the gate, and then the direct path or tRPC's own. */
 export function createListener<TRouter extends AnyRouter>(
   options: ServerOptions<TRouter>,
@@ -47,6 +49,7 @@ export function createListener<TRouter extends AnyRouter>(
 
   const refuse = createRefuse({ router, basePath })
   const oauthRoutes = createOAuthRoutes(auth)
+  const isReady = createReadiness(auth)
 
   return (req: IncomingMessage, res: ServerResponse): void => {
     if (!underWay.begin(res)) return
@@ -57,7 +60,7 @@ export function createListener<TRouter extends AnyRouter>(
     withRequestScope({ id, plain: isPlain(req.headers.accept), req, vetted: true }, () => {
       if (refuseMalformed(req, res, refuse)) return
       if (req.url === '/healthz') return answerHealth(res, true)
-      if (req.url === '/readyz') return void answerReady(auth, res, state.draining)
+      if (req.url === '/readyz') return void answerReady(isReady, res, state.draining)
       if (oauthRoutes(req, res)) return
       if (refuseAtGate(req, res, { basePath, allowedOrigins, refuse })) return
       if (!hasBody(req)) return dispatch(req, res, '')
@@ -119,12 +122,22 @@ function answerHealth(res: ServerResponse, ok: boolean): void {
   finish(res, JSON.stringify({ ok }))
 }
 
-async function answerReady(auth: Auth, res: ServerResponse, draining: boolean): Promise<void> {
-  const ready =
-    !draining &&
-    (await auth.storage.check().then(
+async function answerReady(isReady: () => Promise<boolean>, res: ServerResponse, draining: boolean): Promise<void> {
+  answerHealth(res, !draining && (await isReady()))
+}
+
+/** Whoever asks within a second of the last check is told its result, and those who ask meanwhile share it: a check writes. */
+function createReadiness({ storage }: Auth): () => Promise<boolean> {
+  let last: Promise<boolean> | undefined
+  let since = 0
+  return () => {
+    const now = performance.now()
+    if (last !== undefined && now - since < READY_MS) return last
+    since = now
+    last = storage.check().then(
       () => true,
       () => false,
-    ))
-  answerHealth(res, ready)
+    )
+    return last
+  }
 }

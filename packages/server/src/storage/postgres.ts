@@ -8,21 +8,27 @@ import { checkTables } from './sql/check.ts'
 import { createSqlStores } from './sql/stores.ts'
 import type { Storage } from './storage.ts'
 
+const MAX_POOL = 1000
+
 /** Where the PostgreSQL database is. */
 export interface PostgresOptions {
   /** `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with the driver's parameters such as `sslmode=verify-full`. */
   readonly url: string
+  /** How many connections this process holds at most; a quarter of them is left to reads. @default 10 */
+  readonly pool?: number
 }
 
 /**
  * Everything in one PostgreSQL database, for any number of servers. The schema is made by `trpc-login migrate`, or by `migrate()`,
  * and never by a server that starts. Needs the package `pg`.
- * @throws TypeError when the url is not one, or `pg` is not installed
+ * @throws TypeError when the url is not one, the pool is no number from 1 to 1000, or `pg` is not installed
  */
 export function postgresStorage(options: PostgresOptions): Storage {
   const target = parseTarget(options.url)
   const driver = loadDriver()
-  const connections = createConnections(driver, target)
+  const { pool = 10 } = options
+  if (!Number.isInteger(pool) || pool < 1 || pool > MAX_POOL) throw new TypeError(`pool must be a number from 1 to ${MAX_POOL}`)
+  const connections = createConnections(driver, target, pool)
   const engine = createEngine(connections)
   let closing: Promise<void> | undefined
 

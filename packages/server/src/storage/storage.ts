@@ -99,8 +99,11 @@ export interface UserStore {
     now: number,
     entry?: AuditWrite,
   ): Promise<UserRecord | 'last_admin' | 'refused' | null>
-  /** Removes the user with all that is theirs, addresses in the audit log included; `false` when there is none. */
-  delete(id: string, entry?: AuditWrite): Promise<boolean | 'last_admin' | 'refused'>
+  /**
+   * Removes the user with all that is theirs, ips, names and addresses in the audit log included; `false` when there is none.
+   * `referenced`, and nothing changed, when rows of the application point to them.
+   */
+  delete(id: string, entry?: AuditWrite): Promise<boolean | 'last_admin' | 'referenced' | 'refused'>
   /** Lets a password be set by who holds the token, and voids earlier resets; `false` when there is no such user. */
   startReset(reset: ResetRecord, entry?: AuditWrite): Promise<boolean | 'refused'>
   /** Whose reset this is, while it is valid. */
@@ -125,8 +128,9 @@ export interface ResetRecord {
   readonly expiresAt: number
 }
 
-/** What was done, by whom and to whom; never changed afterwards but for the removal of a deleted user's addresses. */
+/** What was done, by whom and to whom; never changed afterwards but for the removal of what names a deleted user. */
 export interface AuditRecord {
+  /** A UUIDv7 of `at`, so that the order of ids is that of time. */
   readonly id: string
   readonly at: number
   readonly type: string

@@ -86,6 +86,12 @@ export function entry(id: string, fields = {}) {
   return { id, at: 5, type: 't', actorId: 'u1', subjectId: 'u1', address: '::1', detail: { before: 'x' }, ...fields }
 }
 
+/** As an entry of an instant has it. */
+export function idAt(at: number): string {
+  const hex = at.toString(16).padStart(12, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-7abc-9def-0123456789ab`
+}
+
 /** How many of 20 at once got a truthy answer. */
 export async function winners(act: (index: number) => Promise<unknown>): Promise<number> {
   const answers = await Promise.all(Array.from({ length: RACERS }, (_, index) => act(index)))

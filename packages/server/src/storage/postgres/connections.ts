@@ -1,12 +1,16 @@
 import { Kysely, PostgresDialect } from 'kysely'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
 import type { Schema } from '../schema.ts'
+import { cancelOnServer } from './cancel.ts'
 import { clientConfig, type Target } from './driver.ts'
 
 /** What one act of the store may take, from the wait for a connection to the last answer. */
 export const ANSWER_MS = 2000
 
-const POOL_SIZE = 10
+// Whoever does not answer to that either is taken for gone.
+const CANCEL_MS = 2000
 // Shut down, crashed, starting; or a server that writes no more since another took over, which is found by connecting anew.
 const GONE = /^(?:57P0[1-5]|25006)$/
 
@@ -15,6 +19,14 @@ export class LateError extends Error {
   override readonly name = 'LateError'
   constructor() {
     super('the database did not answer in time')
+  }
+}
+
+/** Nothing was asked of the database; the cause says why. */
+export class NoConnectionError extends Error {
+  override readonly name = 'NoConnectionError'
+  constructor(cause: Error) {
+    super(cause.message, { cause })
   }
 }
 
@@ -30,31 +42,94 @@ export interface Connection {
 }
 
 export interface Connections {
-  /** Lends a connection until `run` is done or the deadline, of `performance.now`, has passed. */
-  use<T>(deadline: number, run: (connection: Connection) => Promise<T>): Promise<T>
+  /**
+   * Lends a connection until `run` is done or the deadline, of `performance.now`, has passed. Those that write leave some of the pool
+   * to others, so that a database which takes no writes for a while is still read.
+   * @throws NoConnectionError when none could be made, so that nothing was done
+   */
+  use<T>(deadline: number, run: (connection: Connection) => Promise<T>, options?: { writes?: boolean }): Promise<T>
   close(): Promise<void>
 }
 
 /** A pool whose every wait has an end: a server that hangs, or a network that swallows, is given up like one that is gone. */
-export function createConnections(driver: typeof pg, target: Target): Connections {
-  const pool = new driver.Pool({ ...clientConfig(driver, target, true), max: POOL_SIZE, idleTimeoutMillis: 30_000 })
+export function createConnections(driver: typeof pg, target: Target, size: number): Connections {
+  const pool = new driver.Pool({ ...clientConfig(driver, target, true), max: size, idleTimeoutMillis: 30_000 })
   // Of a connection that waits for work; the pool has dropped it already.
   pool.on('error', () => {})
   const lendable = new WeakMap<pg.PoolClient, ReturnType<typeof lend>>()
+  const writers = createPlaces(Math.max(1, size - Math.ceil(size / 4)))
 
   return {
-    async use(deadline, run) {
-      const client = await take(pool, deadline)
+    async use(deadline, run, { writes = false } = {}) {
+      const leave = writes ? await writers.enter(deadline) : () => {}
+      let client: pg.PoolClient
+      try {
+        client = await take(pool, deadline)
+      } catch (error) {
+        leave()
+        throw error
+      }
       let connection = lendable.get(client)
       if (connection === undefined) lendable.set(client, (connection = lend(client)))
       connection.begin(deadline)
       try {
         return await run(connection)
       } finally {
-        client.release(connection.lost() !== null)
+        const lost = connection.lost()
+        // What was given up is still at work there, and counts until it is not.
+        if (lost instanceof LateError) void giveUp(client).then(leave)
+        else {
+          client.release(lost !== null)
+          leave()
+        }
       }
     },
     close: () => pool.end(),
+  }
+}
+
+async function giveUp(client: pg.PoolClient): Promise<void> {
+  const over = [once(client, 'drain'), once(client, 'end'), sleep(CANCEL_MS, undefined, { ref: false })]
+  cancelOnServer(client)
+  // An error of the connection ends it too.
+  await Promise.race(over).catch(() => {})
+  client.release(true)
+}
+
+/** Places for a few at a time; others wait in line. */
+function createPlaces(free: number) {
+  const waiting = new Set<() => void>()
+
+  function leave(): void {
+    const [next] = waiting
+    if (next === undefined) free += 1
+    else {
+      waiting.delete(next)
+      next()
+    }
+  }
+
+  return {
+    async enter(deadline: number): Promise<() => void> {
+      if (free > 0) free -= 1
+      else {
+        await new Promise<void>((resolve, reject) => {
+          const timer = setTimeout(
+            () => {
+              waiting.delete(enter)
+              reject(new LateError())
+            },
+            Math.max(1, deadline - performance.now()),
+          )
+          const enter = () => {
+            clearTimeout(timer)
+            resolve()
+          }
+          waiting.add(enter)
+        })
+      }
+      return leave
+    },
   }
 }
 
@@ -77,7 +152,7 @@ function take(pool: pg.Pool, deadline: number): Promise<pg.PoolClient> {
       },
       (error: Error) => {
         clearTimeout(timer)
-        reject(error)
+        reject(new NoConnectionError(error))
       },
     )
   })

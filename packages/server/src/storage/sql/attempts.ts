@@ -6,7 +6,7 @@ import type { SqlEngine } from './engine.ts'
 // Marks a row that was made only to be locked.
 const NOT_THERE = -1
 
-export function createAttemptStore({ query, transaction, locksRows = false }: SqlEngine): AttemptStore {
+export function createAttemptStore({ transaction, locksRows = false }: SqlEngine): AttemptStore {
   return {
     change: (keys, decide) =>
       transaction(
@@ -22,12 +22,15 @@ export function createAttemptStore({ query, transaction, locksRows = false }: Sq
         { lockFirst: true, mayBeLost: true },
       ),
     purge: (expiredBefore, limit) =>
-      query(async (db) => {
-        const due = db.selectFrom('attempts').select('key').where('expires_at', '<', expiredBefore).orderBy('expires_at').limit(limit)
-        // Asked again of each row: one that counts anew since it was found due must stay.
-        const removal = db.deleteFrom('attempts').where('key', 'in', due).where('expires_at', '<', expiredBefore)
-        return Number((await removal.executeTakeFirst()).numDeletedRows)
-      }),
+      transaction(
+        async (trx) => {
+          const due = trx.selectFrom('attempts').select('key').where('expires_at', '<', expiredBefore).orderBy('expires_at').limit(limit)
+          // Asked again of each row: one that counts anew since it was found due must stay.
+          const removal = trx.deleteFrom('attempts').where('key', 'in', due).where('expires_at', '<', expiredBefore)
+          return Number((await removal.executeTakeFirst()).numDeletedRows)
+        },
+        { lockFirst: true, mayBeLost: true },
+      ),
   }
 }
 

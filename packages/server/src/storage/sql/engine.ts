@@ -4,7 +4,7 @@ import type { Announce } from './announcements.ts'
 
 /** What the SQL stores need of an engine. */
 export interface SqlEngine {
-  /** Runs one read, or a self-contained write that concerns nobody's session or account. */
+  /** Runs reads, which are done again where the connection to the database is lost. */
   query<T>(run: (db: Kysely<Schema>) => Promise<T>): Promise<T>
   /**
    * Runs a write transaction as if no other ran at the same time, and again where the engine finds that one did. Nothing but its
@@ -22,6 +22,19 @@ export interface TransactionOptions {
   readonly lockFirst?: boolean
   /** It must outlive the process, but may be gone after a power failure: nothing was acknowledged to anybody by it. */
   readonly mayBeLost?: boolean
+  /** Rows that are not ours may point to what it removes: then it has failed for good, and is not run again. */
+  readonly mayBeReferenced?: boolean
+}
+
+/** PostgreSQL's `restrict_violation` and `foreign_key_violation`; SQLite has a code for the constraint, and a trigger where it restricts. */
+const REFERENCED = new Set<unknown>(['23001', '23503', 787])
+const SQLITE_TRIGGER = 1811
+
+/** Whether a transaction failed because rows that are not ours point to what it removed. */
+export function isReferenced(error: unknown): boolean {
+  const { cause } = error as { cause?: { code?: string; errcode?: number; message?: string } }
+  if (REFERENCED.has(cause?.code) || REFERENCED.has(cause?.errcode)) return true
+  return cause?.errcode === SQLITE_TRIGGER && cause.message === 'FOREIGN KEY constraint failed'
 }
 
 /** What a look-up by hash gives back: all but the hash. */

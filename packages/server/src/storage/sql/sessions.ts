@@ -136,11 +136,14 @@ export function createSessionStore(engine: SqlEngine): SessionStore {
         return rows.map(toSession).toSorted(newestFirst)
       }),
     purge: (expiredBefore, limit) =>
-      query(async (db) => {
-        const due = db.selectFrom('sessions').select('id').where('expires_at', '<', expiredBefore).orderBy('expires_at').limit(limit)
-        const removal = db.deleteFrom('sessions').where('id', 'in', due).where('expires_at', '<', expiredBefore)
-        return Number((await removal.executeTakeFirst()).numDeletedRows)
-      }),
+      transaction(
+        async (trx) => {
+          const due = trx.selectFrom('sessions').select('id').where('expires_at', '<', expiredBefore).orderBy('expires_at').limit(limit)
+          const removal = trx.deleteFrom('sessions').where('id', 'in', due).where('expires_at', '<', expiredBefore)
+          return Number((await removal.executeTakeFirst()).numDeletedRows)
+        },
+        { lockFirst: true, mayBeLost: true },
+      ),
   }
 }
 

@@ -2,34 +2,40 @@ import type { TransactionRow } from '../schema.ts'
 import type { TransactionRecord, TransactionStore } from '../storage.ts'
 import type { SqlEngine } from './engine.ts'
 
-export function createTransactionStore({ query }: SqlEngine): TransactionStore {
+export function createTransactionStore({ query, transaction }: SqlEngine): TransactionStore {
   return {
-    put: (transaction) => query(async (db) => void (await db.insertInto('oauth_transactions').values(toRow(transaction)).execute())),
+    put: (record) =>
+      transaction(async (trx) => void (await trx.insertInto('oauth_transactions').values(toRow(record)).execute()), { lockFirst: true }),
     find: (stateHash) =>
       query(async (db) =>
         fromRow(await db.selectFrom('oauth_transactions').selectAll().where('state_hash', '=', stateHash).executeTakeFirst()),
       ),
     take: (stateHash, bindingHash) =>
-      query(async (db) =>
-        fromRow(
-          await db
-            .deleteFrom('oauth_transactions')
-            .where('state_hash', '=', stateHash)
-            .where('binding_hash', '=', bindingHash)
-            .returningAll()
-            .executeTakeFirst(),
-        ),
+      transaction(
+        async (trx) =>
+          fromRow(
+            await trx
+              .deleteFrom('oauth_transactions')
+              .where('state_hash', '=', stateHash)
+              .where('binding_hash', '=', bindingHash)
+              .returningAll()
+              .executeTakeFirst(),
+          ),
+        { lockFirst: true },
       ),
     purge: (expiredBefore, limit) =>
-      query(async (db) => {
-        const due = db
-          .selectFrom('oauth_transactions')
-          .select('state_hash')
-          .where('expires_at', '<', expiredBefore)
-          .orderBy('expires_at')
-          .limit(limit)
-        return Number((await db.deleteFrom('oauth_transactions').where('state_hash', 'in', due).executeTakeFirst()).numDeletedRows)
-      }),
+      transaction(
+        async (trx) => {
+          const due = trx
+            .selectFrom('oauth_transactions')
+            .select('state_hash')
+            .where('expires_at', '<', expiredBefore)
+            .orderBy('expires_at')
+            .limit(limit)
+          return Number((await trx.deleteFrom('oauth_transactions').where('state_hash', 'in', due).executeTakeFirst()).numDeletedRows)
+        },
+        { lockFirst: true, mayBeLost: true },
+      ),
   }
 }
 

@@ -3,7 +3,8 @@ import { IS_ADMIN, type Schema, type UserRow } from '../schema.ts'
 import type { UserRecord, UserStore } from '../storage.ts'
 import { note } from './audit.ts'
 import { createActing } from './authority.ts'
-import { inParts, type SqlEngine } from './engine.ts'
+import { inParts, isReferenced, type SqlEngine } from './engine.ts'
+import { forget } from './forget.ts'
 import { insertUser } from './new-user.ts'
 import { fromUser, toUser, toUserOrNull } from './rows.ts'
 import { endSessions, liveSession } from './sessions.ts'
@@ -150,16 +151,23 @@ export function createUserStore(engine: SqlEngine): UserStore {
         return toUser(after)
       }),
     delete: (id, entry) =>
-      acting(entry, [id], async (trx, announce) => {
-        const user = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
-        if (user === undefined) return false
-        if (await isLastAdmin(trx, user)) return 'last_admin'
-        await trx.deleteFrom('users').where('id', '=', id).execute()
-        announce([id], 'ended')
-        await note(trx, entry)
-        await trx.updateTable('audit').set({ address: null }).where('actor_id', '=', id).execute()
-        await trx.updateTable('audit').set({ address: null }).where('subject_id', '=', id).where('actor_id', 'is', null).execute()
-        return true
+      acting(
+        entry,
+        [id],
+        async (trx, announce) => {
+          const user = await trx.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
+          if (user === undefined) return false
+          if (await isLastAdmin(trx, user)) return 'last_admin'
+          await trx.deleteFrom('users').where('id', '=', id).execute()
+          announce([id], 'ended')
+          await note(trx, entry)
+          await forget(trx, user)
+          return true
+        },
+        { mayBeReferenced: true },
+      ).catch((error: unknown) => {
+        if (isReferenced(error)) return 'referenced'
+        throw error
       }),
     startReset: (reset, entry) =>
       acting(entry, [reset.userId], async (trx) => {
