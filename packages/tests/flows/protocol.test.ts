@@ -161,7 +161,6 @@ test.each(Object.keys(PATHS) as (keyof typeof PATHS)[])(
   async (path) => {
     await using server = await start(path)
     const rows = await Promise.all(ODD_REQUESTS.map(async ([name, status, text]) => ({ name, status, answer: await server.send(text) })))
-    console.log(Object.fromEntries(rows.map(({ name, answer }) => [name, answer.split('\r\n', 1)[0]])))
     for (const { name, status, answer } of rows) {
       const [head = '', body = ''] = answer.split('\r\n\r\n')
       expect([name, statusOf(answer)]).toEqual([name, status])
