@@ -176,6 +176,38 @@ test('TL-2: what tRPC refuses before a call runs is JSON by its type too, and in
   }
 })
 
+/** Refusals of whole batches, of which some name no calls, too many or such as do not go together. */
+const REFUSED_BATCHES: readonly (readonly [string, Change, number, readonly [string | null, string]])[] = [
+  ['another origin', withHeader('origin', 'https://evil.example'), 2, ['origin_refused', 'Requests from this origin are not allowed']],
+  ['another spelling', (url, init) => [url.replace('/api/', '/api//'), init], 2, ['not_found', 'Not found']],
+  ['a path that is none', (url, init) => [url.replace('/api/', '/nope/'), init], 2, ['not_found', 'Not found']],
+  ['eleven calls', same, 11, ['invalid_input', 'Batch call exceeds maximum size']],
+  [
+    'eleven calls of another origin',
+    withHeader('origin', 'https://evil.example'),
+    11,
+    ['origin_refused', 'Requests from this origin are not allowed'],
+  ],
+  [
+    'calls of two kinds',
+    (url, init) => [url.replace(/reads(?=\?)/, 'writes'), init],
+    2,
+    ['invalid_input', 'Cannot mix procedure types in call: query, mutation'],
+  ],
+]
+
+test.each(['httpBatchLink', 'httpBatchStreamLink'] as const)(
+  'IN-1: each call of a batch that is refused as one is told why, by %s',
+  async (link) => {
+    await using app = await start('ours', '/api/')
+    for (const [name, change, count, told] of REFUSED_BATCHES) {
+      const api = stockClient(app, link, 'ours', change)
+      const errors = await Promise.all(Array.from({ length: count }, () => failureOf(api.reads.query())))
+      expect([name, ...errors.map((error) => [reasonOf(error), error.message])]).toEqual([name, ...errors.map(() => told)])
+    }
+  },
+)
+
 test('a refusal is plain for who asks for plain JSON, and one for each call of a batch', async () => {
   await using app = await start('ours', '/api/')
   const refused = async (path: string, headers: Record<string, string> = {}) =>

@@ -1,86 +1,121 @@
+import { EventEmitter, on } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { connect } from 'node:tls'
 import { createTRPCClient, httpSubscriptionLink } from '@trpc/client'
-import { initTRPC } from '@trpc/server'
+import { initTRPC, tracked } from '@trpc/server'
 import { createClient } from '@trpc-login/client/node'
-import { type AuthContext, formatAuthError, transformer } from '@trpc-login/server'
+import { type AuthContext, createServer, transformer } from '@trpc-login/server'
 import { createTestAuth } from '@trpc-login/server/testing'
 import superjson from 'superjson'
-import { Agent, fetch } from 'undici'
-import { expect, test } from 'vitest'
-import { createDirectPath } from '../../server/src/http/direct.ts'
-import { createServerWith } from '../../server/src/http/server.ts'
+import { Agent, EventSource, fetch } from 'undici'
+import { afterEach, expect, test, vi } from 'vitest'
 import { temporaryDirectory } from '../support/process.ts'
 
-// tRPC's own link takes an event source that is given to it; the one of the SDK stands for a browser's.
-const { resolve: resolveFromClient } = createRequire(new URL('../../client/package.json', import.meta.url))
-const { EventSource } = (await import(resolveFromClient('eventsource'))) as {
-  EventSource: new (url: string | URL, init: object) => EventSource
-}
-const PINGS = 3
-const LONG = 'ünïcödé '.repeat(20_000)
+const PING_MS = 15_000
+// What the server counts silence by; connections and clients keep the real time.
+const COUNTED: ('setInterval' | 'clearInterval' | 'performance')[] = ['setInterval', 'clearInterval', 'performance']
+const createPlain = () => initTRPC.context<AuthContext>().create()
+const ROUTERS = {
+  'with superjson': [superjson, () => initTRPC.context<AuthContext>().create({ transformer }) as unknown as ReturnType<typeof createPlain>],
+  'without a transformer': [null, createPlain],
+} as const
+const NAMES = Object.keys(ROUTERS) as (keyof typeof ROUTERS)[]
 
-/** A server whose streams count as silent soon, and wait until comments have been written between their items. */
-async function start() {
+afterEach(() => void vi.useRealTimers())
+
+/** The events of the test, numbered. */
+async function* subscribe(feed: EventEmitter, signal: AbortSignal | undefined) {
+  let id = 0
+  for await (const [event] of on(feed, 'event', { signal: signal ?? AbortSignal.abort() })) {
+    id += 1
+    yield tracked(String(id), String(event))
+  }
+}
+
+async function start(name: keyof typeof ROUTERS) {
+  vi.useFakeTimers({ toFake: COUNTED })
+  const [own, create] = ROUTERS[name]
   const auth = createTestAuth()
-  const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
-  const silence = { over: Promise.withResolvers<void>() }
-  const router = t.router({
-    auth: auth.router,
-    speaks: t.procedure.subscription(async function* () {
-      yield { text: 'first', at: new Date(0) }
-      await silence.over.promise
-      yield { text: LONG, at: new Date(1) }
-    }),
-  })
-  const options = { auth, router, port: 0, tls: { developmentDir: temporaryDirectory() } }
-  const server = await createServerWith(createDirectPath, options, { sweepMs: 10, silentMs: 20 })
+  const feed = new EventEmitter()
+  const t = create()
+  const router = t.router({ auth: auth.router, feed: t.procedure.subscription(({ signal }) => subscribe(feed, signal)) })
+  const server = await createServer({ auth, router, port: 0, tls: { developmentDir: temporaryDirectory() } })
   const ca = readFileSync(server.caFile ?? '', 'utf8')
-
-  /** The bytes of the stream, until it ends; its silence is over after some comments. */
-  async function read(): Promise<string> {
-    const socket = connect({ host: '127.0.0.1', port: server.port, ca })
-    socket.write('GET /api/speaks HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nConnection: close\r\n\r\n')
-    let text = ''
-    for await (const chunk of socket.setEncoding('utf8')) {
-      text += String(chunk)
-      if ((text.match(/: ping\n/g) ?? []).length >= PINGS) silence.over.resolve()
-      if (text.includes('event: return')) break
-    }
-    return text
+  const agent = new Agent({ connect: { ca } })
+  const sdk = createClient<typeof router>({ url: server.url, ca, transformer: own })
+  const stock = createTRPCClient<typeof router>({
+    links: [
+      httpSubscriptionLink({
+        url: `${server.url}/api`,
+        EventSource: EventSource as never,
+        eventSourceOptions: { node: { dispatcher: agent } } as never,
+        ...(own === null ? {} : { transformer: own }),
+      } as never),
+    ],
+  })
+  const clients = { sdk: sdk.api, stock }
+  return {
+    feed,
+    /** All that a client is told, state by state. */
+    listen(client: keyof typeof clients) {
+      const told: string[] = []
+      clients[client].feed.subscribe(undefined, {
+        onData: ({ id, data }) => told.push(`${id} ${data}`),
+        onConnectionStateChange: ({ state }) => told.push(state),
+        onError: ({ message }) => told.push(message),
+      })
+      return told
+    },
+    /** The stream as it comes. */
+    async read() {
+      const { body } = await fetch(`${server.url}/api/feed`, { dispatcher: agent })
+      let text = ''
+      void (async () => {
+        for await (const chunk of body ?? []) text += Buffer.from(chunk as Uint8Array).toString()
+      })().catch(() => {})
+      return { text: () => text }
+    },
+    async [Symbol.asyncDispose]() {
+      await sdk.close()
+      await agent.destroy()
+      await server.close()
+    },
   }
-  return { router, server, ca, read, [Symbol.asyncDispose]: () => server.close() }
 }
 
-const ITEMS = [
-  { text: 'first', at: new Date(0) },
-  { text: LONG, at: new Date(1) },
-]
+const until = (condition: () => boolean) => vi.waitFor(() => expect(condition()).toBe(true), { timeout: 10_000, interval: 10 })
 
-test('a silent event stream carries comments, which no client takes for anything else', async () => {
-  await using app = await start()
-  const { router, server, ca, read } = app
-  const agent = new Agent({ connect: { ca } })
-  const ours = createClient<typeof router>({ url: server.url, ca })
-  const withCa = (input: string | URL, init: object) => fetch(input, { ...init, dispatcher: agent }) as unknown as Promise<Response>
-  class TrustingSource extends EventSource {
-    constructor(url: string | URL) {
-      super(url, { fetch: withCa })
-    }
+test.each(NAMES)('a silent event stream carries a comment each 15 s, one that speaks carries none, in a router %s', async (name) => {
+  await using server = await start(name)
+  const stream = await server.read()
+  await until(() => server.feed.listenerCount('event') === 1 && stream.text().includes('event: connected'))
+  for (let count = 1; count <= 4; count += 1) {
+    vi.advanceTimersByTime(PING_MS)
+    await until(() => stream.text().match(/^: ping$/gm)?.length === count)
   }
-  const stock = createTRPCClient<typeof router>({
-    links: [httpSubscriptionLink({ url: `${server.url}/api`, transformer: superjson, EventSource: TrustingSource as never })],
-  })
-  const heard = [ours.api, stock].map(
-    (api) =>
-      new Promise<unknown[]>((resolve, reject) => {
-        const items: unknown[] = []
-        api.speaks.subscribe(undefined, { onData: (item) => items.push(item), onComplete: () => resolve(items), onError: reject })
-      }),
-  )
-  const bytes = read()
-  expect(await Promise.all(heard)).toEqual([ITEMS, ITEMS])
-  expect((await bytes).match(/: ping\n/g)?.length).toBeGreaterThanOrEqual(PINGS)
-  await Promise.all([ours.close(), agent.destroy()])
+  for (let count = 1; count <= 8; count += 1) {
+    server.feed.emit('event', `event ${count}`)
+    await until(() => stream.text().includes(`"event ${count}"`))
+    vi.advanceTimersByTime(PING_MS / 3)
+  }
+  expect(stream.text().match(/^: ping$/gm)).toHaveLength(4)
+})
+
+test.each(NAMES)('clients of a router %s hear of events alone, whole and in order, whatever comments stand between', async (name) => {
+  await using server = await start(name)
+  const told = [server.listen('sdk'), server.listen('stock')]
+  await until(() => server.feed.listenerCount('event') === 2)
+  const expected: string[] = []
+  for (let count = 1; count <= 6; count += 1) {
+    vi.advanceTimersByTime(PING_MS)
+    const event = `: ping\n${count}${'x'.repeat(count * 50_000)}`
+    server.feed.emit('event', event)
+    // While it is on its way.
+    vi.advanceTimersByTime(PING_MS)
+    expected.push(`${count} ${event}`)
+    await until(() => told.every((lines) => lines.includes(`${count} ${event}`)))
+  }
+  for (const lines of told) {
+    expect(lines.filter((line) => line.includes('ping'))).toEqual(expected)
+    expect(lines.filter((line) => !line.includes('ping'))).toEqual(['connecting', 'pending'])
+  }
 })

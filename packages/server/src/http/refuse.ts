@@ -43,7 +43,7 @@ export function createRefuse({ router, basePath }: { router: AnyRouter; basePath
     const shape = getTRPCErrorShape({ config, error, type: 'unknown', path, input: undefined, ctx: undefined }) as TRPCErrorShape
     const { data } = shape as { data?: { httpStatus?: unknown } }
     // tRPC knows no code for some of our statuses.
-    return typeof data?.httpStatus === 'number' ? ({ ...shape, data: { ...data, httpStatus: status } } as TRPCErrorShape) : shape
+    return typeof data?.httpStatus === 'number' ? { ...shape, data: { ...data, httpStatus: status } } : shape
   }
 }
 
@@ -59,14 +59,16 @@ function plainShape(error: TRPCError, httpStatus: number): object {
   return formatAuthError({ shape: { message, code: TRPC_ERROR_CODES_BY_KEY[code], data: { code, httpStatus } }, error })
 }
 
-/** The calls that a URL names: of one that names none exactly, one without a name. */
+/** The calls that a URL names. Where it names none exactly, or too many, one without a name stands for all that the caller has in mind. */
 function readCalls(url: string, basePath: string): { isBatch: boolean; paths: (string | undefined)[] } {
-  const [path = '', search] = url.split('?', 2)
-  const isBatch = new URLSearchParams(search).get('batch') === '1'
-  const names = path.slice(basePath.length).split(',')
-  if (!path.startsWith(basePath) || !isExactPath(path, basePath.length) || names.length > MAX_BATCH) return { isBatch, paths: [undefined] }
-  return { isBatch, paths: (isBatch ? names : [path.slice(basePath.length)]).map(decode) }
+  const [path = '', ...search] = url.split('?')
+  if (!path.startsWith(basePath) || !isExactPath(path, basePath.length)) return ONE_FOR_ALL
+  const isBatch = new URLSearchParams(search.join('?')).get('batch') === '1'
+  const names = isBatch ? path.slice(basePath.length).split(',') : [path.slice(basePath.length)]
+  return names.length > MAX_BATCH ? ONE_FOR_ALL : { isBatch, paths: names.map(decode) }
 }
+
+const ONE_FOR_ALL = { isBatch: false, paths: [undefined] }
 
 function decode(name: string): string | undefined {
   try {

@@ -9,10 +9,11 @@ import { requireSchema } from './schema.ts'
 import type { ServerOptions } from './server-options.ts'
 import { answerUnparsable, drain, listen, refuseConnect, trackSockets } from './sockets.ts'
 import { readKeyPair, TLS_POLICY, watchKeyPair } from './tls.ts'
-import { isEventStream, TIMING, trackUnderWay } from './under-way.ts'
+import { isEventStream, trackUnderWay } from './under-way.ts'
 
 const MAX_CONNECTIONS = 4000
 const MAX_PER_ADDRESS = 200
+const SWEEP_MS = 5000
 const KEEP_ALIVE_MS = 10_000
 // Longer than common balancers keep a connection, or they would send a request over one that is just being closed.
 const KEEP_ALIVE_BEHIND_PROXIES_MS = 65_000
@@ -43,11 +44,10 @@ export function createServer<TRouter extends AnyRouter>(options: ServerOptions<T
   return createServerWith(createDirectPath, options)
 }
 
-/** The server with another direct path, or with one that takes nothing, and with another pace: how it is compared with tRPC's own handler. */
+/** The server with another direct path, or with one that takes nothing: how it is compared with tRPC's own handler. */
 export async function createServerWith<TRouter extends AnyRouter>(
   direct: typeof createDirectPath,
   options: ServerOptions<TRouter>,
-  timing = TIMING,
 ): Promise<RunningServer> {
   const { auth, host = '127.0.0.1', port = 8443, tls = { developmentDir: DEFAULT_DIR } } = options
   await requireSchema(auth)
@@ -56,7 +56,7 @@ export async function createServerWith<TRouter extends AnyRouter>(
   const pair = development ?? readKeyPair(files?.certFile ?? '', files?.keyFile ?? '', Date.now())
   const state = { draining: false }
   // Connections of requests that were under way when the stop began become idle, and would stay open.
-  const underWay = trackUnderWay(() => state.draining && server.closeIdleConnections(), timing)
+  const underWay = trackUnderWay(() => state.draining && server.closeIdleConnections())
   const listener = createListener(options, state, underWay, direct)
   let ticketKeys = options.ticketKeys ?? randomBytes(48)
   const server = createHttpsServer(
@@ -81,7 +81,7 @@ export async function createServerWith<TRouter extends AnyRouter>(
   server.maxConnections = options.maxConnections ?? MAX_CONNECTIONS
   const sockets = trackSockets(server, options.maxConnectionsPerAddress ?? MAX_PER_ADDRESS)
   server.on('clientError', answerUnparsable(underWay))
-  const sweep = setInterval(() => underWay.sweep(performance.now()), timing.sweepMs).unref()
+  const sweep = setInterval(() => underWay.sweep(performance.now()), SWEEP_MS).unref()
   server.on('close', () => clearInterval(sweep))
   server.on('tlsClientError', (_error, socket) => socket.destroy())
 

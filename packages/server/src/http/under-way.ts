@@ -8,7 +8,7 @@ const STALLED_MS = 30_000
 // What a big answer is given on top, as Node does not tell how far one has come: 16 kB a second.
 const BYTES_PER_MS = 16
 // Proxies cut streams that are silent for a minute, some sooner.
-export const TIMING = { sweepMs: 5000, silentMs: 10_000 }
+const SILENT_MS = 10_000
 // A line that readers of event streams skip, wherever between two lines it stands.
 const COMMENT = ': ping\n'
 
@@ -43,7 +43,7 @@ export function isEventStream(res: ServerResponse): boolean {
 }
 
 /** Bounds what one connection may have under way; `onEnd` is called after each answer. */
-export function trackUnderWay(onEnd: () => void, { silentMs } = TIMING): UnderWay {
+export function trackUnderWay(onEnd: () => void): UnderWay {
   const connections = new Map<Socket, Connection>()
 
   function of(socket: Socket): Connection {
@@ -99,7 +99,7 @@ export function trackUnderWay(onEnd: () => void, { silentMs } = TIMING): UnderWa
         note(socket, connection, at)
         if (socket.writableLength > 0) {
           if (at - connection.flushedAt >= STALLED_MS + socket.writableLength / BYTES_PER_MS) socket.destroy()
-        } else if (at - connection.writtenAt >= silentMs) {
+        } else if (at - connection.writtenAt >= SILENT_MS) {
           for (const res of connection.answers) if (isOpenStream(res)) res.write(COMMENT)
         }
       }
