@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { connect } from 'node:tls'
 import { initTRPC } from '@trpc/server'
 import { type AuthContext, formatAuthError, transformer } from '@trpc-login/server'
+import { loadConfig } from '@trpc-login/server/config'
 import { createTestAuth } from '@trpc-login/server/testing'
 import { expect, test } from 'vitest'
 import { createDirectPath } from '../../server/src/http/direct.ts'
@@ -23,8 +24,9 @@ const SIGNED_ON_EVERY_ANSWER = [
 ]
 
 /** A server that says what was done on it. */
-async function start(path: keyof typeof PATHS, basePath = '/api/') {
-  const auth = createTestAuth()
+async function start(path: keyof typeof PATHS, basePath = '/api/', more: { keepAliveMs?: number; trustedProxies?: string[] } = {}) {
+  const { trustedProxies = [], ...rest } = more
+  const auth = createTestAuth({ trustedProxies })
   const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
   const acts: string[] = []
   const router = t.router({
@@ -36,7 +38,14 @@ async function start(path: keyof typeof PATHS, basePath = '/api/') {
     healthz: t.procedure.query(() => 'a procedure of that name'),
   })
   await auth.users.create({ username: 'ada', password: PASSWORD })
-  const server = await createServerWith(PATHS[path], { auth, router, basePath, port: 0, tls: { developmentDir: temporaryDirectory() } })
+  const server = await createServerWith(PATHS[path], {
+    auth,
+    router,
+    basePath,
+    ...rest,
+    port: 0,
+    tls: { developmentDir: temporaryDirectory() },
+  })
   const ca = readFileSync(server.caFile ?? '', 'utf8')
   return {
     acts,
@@ -213,4 +222,21 @@ test('CS-2: the own origin is the own one with the port of https written out, an
   expect(statusOf(await call('name.example:4430', 'https://name.example'))).toBe(403)
   expect(statusOf(await call('name.example', 'https://name.example:443'))).toBe(403)
   expect(statusOf(await call('inner.example', 'https://name.example', 'Sec-Fetch-Site: same-site\r\n'))).toBe(403)
+})
+
+test('idle connections stay open for ten seconds, behind trusted proxies for longer than balancers keep them, or as told', async () => {
+  const toldBy = async (more: NonNullable<Parameters<typeof start>[2]>) => {
+    await using server = await start('the direct path', '/api/', more)
+    const answer = await server.send('GET /api/open HTTP/1.1\r\nHost: x\r\n\r\n', get('/healthz'))
+    return /\r\nkeep-alive: timeout=(\d+)/i.exec(answer)?.[1]
+  }
+  expect(await toldBy({})).toBe('10')
+  expect(await toldBy({ trustedProxies: ['10.0.0.0/8'] })).toBe('65')
+  expect(await toldBy({ trustedProxies: ['10.0.0.0/8'], keepAliveMs: 30_000 })).toBe('30')
+  for (const keepAliveMs of [0, 999, 1500.5, 600_001, Number.NaN, '5000' as never])
+    await expect(start('the direct path', '/api/', { keepAliveMs })).rejects.toThrow('keepAliveMs must be an integer from 1000 to 600000')
+  expect(loadConfig({ TRPC_LOGIN_KEEP_ALIVE_MS: '75000' }).server).toMatchObject({ keepAliveMs: 75_000 })
+  expect(loadConfig({}).server).not.toHaveProperty('keepAliveMs')
+  for (const value of ['999', '600001', '1e4', ''])
+    expect(() => loadConfig({ TRPC_LOGIN_KEEP_ALIVE_MS: value })).toThrow('KEEP_ALIVE_MS must be')
 })

@@ -24,7 +24,7 @@ async function holdOpen(url: string, ca: string) {
   return socket
 }
 
-test('SH-1: a stop waits ten seconds for a request in flight, and a second signal waits for nothing', async () => {
+test('SH-1: a stop waits eight seconds for a request in flight, and a second signal waits for nothing', async () => {
   const cwd = temporaryDirectory()
   const servers = [start(CLI, ['serve'], { cwd, env: FREE }), start(CLI, ['serve'], { cwd, env: FREE })]
   const urls = (await Promise.all(servers.map(({ seen }) => seen('listening on')))).map(urlIn)

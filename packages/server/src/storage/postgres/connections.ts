@@ -1,6 +1,6 @@
-import { Kysely, PostgresDialect } from 'kysely'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Kysely, PostgresDialect } from 'kysely'
 import type pg from 'pg'
 import type { Schema } from '../schema.ts'
 import { cancelOnServer } from './cancel.ts'
