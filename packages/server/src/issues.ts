@@ -11,7 +11,7 @@ const MAX_MESSAGE = 2000
 const MAX_KEY = 256
 // Values that are looked for in one message, and characters that are looked through in all messages of one refusal: some milliseconds.
 const MAX_VALUES = 1000
-const MAX_SEARCHED = 250_000
+const MAX_SEARCHED = 100_000
 const UNSPECIFIC = 'Invalid value'
 const SHORT = 4
 const WORD_START = /^[\p{L}\p{N}_]/u

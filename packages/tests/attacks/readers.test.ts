@@ -31,7 +31,7 @@ const MOST_MS = 20
 // Twice the text, twice the work; four times would be quadratic.
 const MOST_RATIO = 3.2
 // Below this it does not matter how a cost grows: the text cannot.
-const CHEAP_MS = 0.5
+const CHEAP_MS = 1.5
 // What a request costs apart from its text differs by so much.
 const MEASURABLE_MS = 5
 
