@@ -1,4 +1,3 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import { decodeCursor, encodeCursor } from './cursors.ts'
 import type { Log } from './log.ts'
 import { createPurge } from './purge.ts'
@@ -7,7 +6,6 @@ import { newId } from './tokens.ts'
 
 const DAY_MS = 24 * 60 * 60_000
 const KEPT_MS = 365 * DAY_MS
-const EXPORT_PAGE = 100
 
 /** Who does something, and from where. */
 export interface Act {
@@ -48,17 +46,6 @@ export function createAudit(deps: { store: AuditStore; now: () => number; log: L
     async perDay(type: string, days: number): Promise<number[]> {
       const counts = await store.count(type, now() - days * DAY_MS + 1, DAY_MS)
       return Array.from({ length: days }, (_, day) => counts.get(day) ?? 0)
-    },
-    /** All that names a user as actor or subject, newest first. */
-    async everythingOf(userId: string): Promise<AuditEntry[]> {
-      const found: AuditEntry[] = []
-      // Others have their turn between pages.
-      for (;;) {
-        const page = await store.list({ userId, type: null, limit: EXPORT_PAGE, before: found.at(-1)?.id ?? null })
-        found.push(...page.map(toEntry))
-        if (page.length < EXPORT_PAGE) return found
-        await turn()
-      }
     },
     /** Newest first. @throws `invalid_input` for a cursor that this method did not give */
     async list(

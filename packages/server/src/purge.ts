@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from './log.ts'
 
 const EVERY_MS = 10 * 60_000
-const BATCH = 100
+const BATCH = 25
 // Others come first.
 const PAUSE_MS = 10
 

@@ -17,6 +17,7 @@ import { toUser, type Users } from './users.ts'
 
 const OK = { ok: true } as const
 const ALONE = { alone: true } as const
+const EXPORT_PAGE = 500
 
 /** The mountable router: thin calls into the domain, by convention under `auth`. */
 export function createRouter(deps: {
@@ -126,15 +127,21 @@ export function createRouter(deps: {
           await ctx.auth.logout()
           return OK
         }),
-      export: fresh.meta(ALONE).query(async ({ ctx }) => {
-        await throttle.call(ctx.auth.address)
-        return {
-          user: ctx.user,
-          sessions: await sessions.list(ctx.user.id, ctx.session.id),
-          identities: await identities.list(ctx.user.id),
-          audit: await audit.everythingOf(ctx.user.id),
-        }
-      }),
+      export: fresh
+        .meta(ALONE)
+        .input(z.strictObject({ cursor: z.string().max(1000).optional() }).optional())
+        .query(async ({ ctx, input }) => {
+          await throttle.call(ctx.auth.address)
+          // All of a long log in one answer would hold up everybody else while it is written.
+          const log = await audit.list({ userId: ctx.user.id, limit: EXPORT_PAGE, cursor: input?.cursor })
+          return {
+            user: ctx.user,
+            sessions: await sessions.list(ctx.user.id, ctx.session.id),
+            identities: await identities.list(ctx.user.id),
+            audit: log.items,
+            auditCursor: log.nextCursor,
+          }
+        }),
     },
   })
 }

@@ -141,6 +141,28 @@ test('a user changes the own name, sees all that is stored, and deletes the acco
   expect(await server.auth.users.findByUsername('ada')).toBe(null)
 })
 
+test('AU-6: an export goes through a long log page by page, each entry once', async () => {
+  await using server = await startServer()
+  const { api, session } = await server.signIn()
+  const id = session.current?.user.id ?? ''
+  for (let index = 0; index < 1100; index += 1)
+    await server.auth.storage.audit.append(server.auth.audit.entry(`type${index}`, { actorId: id, address: null }, id))
+  const types: string[] = []
+  for (let cursor: string | undefined, pages = 1; ; pages += 1) {
+    const page = await api.auth.account.export.query({ cursor })
+    expect(page.audit.length).toBeLessThanOrEqual(500)
+    types.push(...page.audit.map(({ type }) => type))
+    if (page.auditCursor === null) {
+      expect(pages).toBe(3)
+      break
+    }
+    cursor = page.auditCursor
+  }
+  expect(new Set(types).size).toBe(types.length)
+  expect(types).toEqual(expect.arrayContaining(Array.from({ length: 1100 }, (_, index) => `type${index}`)))
+  expect(await reason(api.auth.account.export.query({ cursor: 'x' }))).toBe('invalid_input')
+})
+
 test('AU-3: a change of the own name is in the audit log, with what it was before, by whom and from where; one that changes nothing is not', async () => {
   await using server = await startServer()
   const ada = await server.signIn('ada')

@@ -57,6 +57,8 @@ export function createConnections(driver: typeof pg, target: Target, size: numbe
   // Of a connection that waits for work; the pool has dropped it already.
   pool.on('error', () => {})
   const lendable = new WeakMap<pg.PoolClient, ReturnType<typeof lend>>()
+  // Before it is handed out: one that is ended in that moment has an error that nobody else listens for, which would end the process.
+  pool.on('connect', (client) => lendable.set(client, lend(client)))
   const writers = createPlaces(Math.max(1, size - Math.ceil(size / 4)))
 
   return {
@@ -69,8 +71,7 @@ export function createConnections(driver: typeof pg, target: Target, size: numbe
         leave()
         throw error
       }
-      let connection = lendable.get(client)
-      if (connection === undefined) lendable.set(client, (connection = lend(client)))
+      const connection = lendable.get(client) as ReturnType<typeof lend>
       connection.begin(deadline)
       try {
         return await run(connection)
