@@ -131,7 +131,7 @@ function stockClient(app: Started, link: keyof typeof LINKS, style: Style, chang
     ...(style === 'bare' || style === 'broken' ? {} : { transformer: superjson }),
   }
   const make = LINKS[link] as unknown as (options: object) => ReturnType<typeof httpLink>
-  return createTRPCClient<Started['router']>({ links: [make(options)] }) as unknown as Calls
+  return createTRPCClient<Started['router']>({ links: [make(options)] })
 }
 
 async function failureOf(call: Promise<unknown>): Promise<TRPCClientError<Started['router']>> {
@@ -208,13 +208,14 @@ test.each(['httpBatchLink', 'httpBatchStreamLink'] as const)(
   },
 )
 
+const error = (path: string) => ({ data: expect.objectContaining({ reason: 'origin_refused', path, httpStatus: 403 }) })
+
 test('a refusal is plain for who asks for plain JSON, and one for each call of a batch', async () => {
   await using app = await start('ours', '/api/')
   const refused = async (path: string, headers: Record<string, string> = {}) =>
     (await (
       await app.fetchWith(same)(`${app.base}/${path}`, { headers: { origin: 'https://evil.example', ...headers } })
     ).json()) as unknown
-  const error = (path: string) => ({ data: expect.objectContaining({ reason: 'origin_refused', path, httpStatus: 403 }) })
   expect(await refused('reads', { accept: 'application/json' })).toMatchObject({ error: error('reads') })
   expect(await refused('reads')).toMatchObject({ error: { json: error('reads') } })
   expect(await refused('reads,auth.me?batch=1')).toMatchObject([{ error: { json: error('reads') } }, { error: { json: error('auth.me') } }])

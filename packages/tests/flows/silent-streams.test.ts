@@ -1,5 +1,6 @@
 import { EventEmitter, on } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { connect } from 'node:tls'
 import { createTRPCClient, httpSubscriptionLink } from '@trpc/client'
 import { initTRPC, tracked } from '@trpc/server'
 import { createClient } from '@trpc-login/client/node'
@@ -11,6 +12,7 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { temporaryDirectory } from '../support/process.ts'
 
 const PING_MS = 15_000
+const END = 'end'
 // What the server counts silence by; connections and clients keep the real time.
 const COUNTED: ('setInterval' | 'clearInterval' | 'performance')[] = ['setInterval', 'clearInterval', 'performance']
 const createPlain = () => initTRPC.context<AuthContext>().create()
@@ -26,6 +28,7 @@ afterEach(() => void vi.useRealTimers())
 async function* subscribe(feed: EventEmitter, signal: AbortSignal | undefined) {
   let id = 0
   for await (const [event] of on(feed, 'event', { signal: signal ?? AbortSignal.abort() })) {
+    if (event === END) return
     id += 1
     yield tracked(String(id), String(event))
   }
@@ -74,6 +77,15 @@ async function start(name: keyof typeof ROUTERS) {
       })().catch(() => {})
       return { text: () => text }
     },
+    /** Two streams, asked for at once on one connection. */
+    readTwo() {
+      const request = 'GET /api/feed HTTP/1.1\r\nHost: x\r\n'
+      const socket = connect({ host: '127.0.0.1', port: server.port, ca })
+      socket.write(`${request}\r\n${request}Connection: close\r\n\r\n`)
+      let text = ''
+      socket.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+      return { text: () => text }
+    },
     async [Symbol.asyncDispose]() {
       await sdk.close()
       await agent.destroy()
@@ -118,4 +130,18 @@ test.each(NAMES)('clients of a router %s hear of events alone, whole and in orde
     expect(lines.filter((line) => line.includes('ping'))).toEqual(expected)
     expect(lines.filter((line) => !line.includes('ping'))).toEqual(['connecting', 'pending'])
   }
+})
+
+test('a stream that waits behind another on its connection is not filled with comments', async () => {
+  await using server = await start('with superjson')
+  const streams = server.readTwo()
+  await until(() => server.feed.listenerCount('event') === 2)
+  const pings = () => streams.text().match(/^: ping$/gm)?.length
+  for (let count = 1; count <= 4; count += 1) {
+    vi.advanceTimersByTime(PING_MS)
+    await until(() => pings() === count)
+  }
+  server.feed.emit('event', END)
+  await until(() => streams.text().match(/event: return/g)?.length === 2)
+  expect(pings()).toBe(4)
 })

@@ -126,6 +126,7 @@ function note(socket: Socket, connection: Connection, at: number): void {
   }
 }
 
+/** Whether it is a stream whose turn has come: one that waits behind another would only pile comments up. */
 function isOpenStream(res: ServerResponse): boolean {
-  return res.headersSent && !res.writableEnded && isEventStream(res)
+  return res.socket !== null && res.headersSent && !res.writableEnded && isEventStream(res)
 }
