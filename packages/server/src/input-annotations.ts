@@ -117,7 +117,8 @@ function readEqualities(equalities: unknown, seen: Seen): void {
     count(seen)
     const segments = parsePath(path, seen.isLegacy)
     if (segments.length > MAX_SEGMENTS) throw unsound()
-    for (const segment of segments) rows += INDEX.test(segment) ? Number(segment) : 0
+    // As superjson reads them: 8e3 is a row too.
+    for (const segment of segments) rows += Math.max(0, Number(segment) || 0)
     if (seen.hasRows && rows > MAX_ROWS) throw tooMany(`rows of maps and sets that are referred to (at most ${MAX_ROWS} rows on the way)`)
   }
   for (const path in equalities) {

@@ -23,7 +23,7 @@ async function startRotating() {
   }
   rotate()
   idp.endpoints.set('/.well-known/openid-configuration', (_req, res) =>
-    json(res, { ...idp.metadata(), id_token_signing_alg_values_supported: ['ES256'] }),
+    json(res, { ...idp.metadata(), jwks_uri: `${idp.issuer}/x/../jwks`, id_token_signing_alg_values_supported: ['ES256'] }),
   )
   const signed = (claims: Claims) => {
     const text = `${encode({ alg: 'ES256', kid })}.${encode(claims)}`

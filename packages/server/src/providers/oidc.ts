@@ -112,7 +112,8 @@ export function createOidcProvider(options: OidcOptions, definition: OidcDefinit
     const metadata = (await configuration()).serverMetadata()
     const fetch = async () => Response.json(metadata)
     const config = await discover(issuer as URL, options, definition, fetch)
-    config[openid.customFetch] = (url, init) => (url === metadata.jwks_uri ? keys.fetch : boundedFetch)(url, init as RequestInit)
+    const keysUrl = URL.parse(metadata.jwks_uri ?? '')?.href
+    config[openid.customFetch] = (url, init) => (url === keysUrl ? keys.fetch : boundedFetch)(url, init as RequestInit)
     const known = keys.known()
     if (known !== null) openid.setJwksCache(config, known)
     return config
