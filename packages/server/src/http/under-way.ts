@@ -70,9 +70,10 @@ export function trackUnderWay(onEnd: () => void): UnderWay {
   return {
     begin(res) {
       const { socket } = res.req
+      if (socket.destroyed) return false
       const connection = of(socket)
       // Behind a request that ends its connection nobody hears of anything.
-      if (socket.destroyed || connection.idle !== null || connection.latest?.getHeader('connection') === 'close') return false
+      if (connection.idle !== null || connection.latest?.getHeader('connection') === 'close') return false
       if (connection.answers.size >= MAX_PER_CONNECTION) {
         socket.destroy()
         return false
