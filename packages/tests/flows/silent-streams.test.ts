@@ -70,12 +70,12 @@ async function start(name: keyof typeof ROUTERS) {
     },
     /** The stream as it comes. */
     async read() {
-      const { body } = await fetch(`${server.url}/api/feed`, { dispatcher: agent })
+      const { body, headers } = await fetch(`${server.url}/api/feed`, { dispatcher: agent })
       let text = ''
       void (async () => {
         for await (const chunk of body ?? []) text += Buffer.from(chunk as Uint8Array).toString()
       })().catch(() => {})
-      return { text: () => text }
+      return { headers, text: () => text }
     },
     /** Two streams, asked for at once on one connection. */
     readTwo() {
@@ -130,6 +130,20 @@ test.each(NAMES)('clients of a router %s hear of events alone, whole and in orde
     expect(lines.filter((line) => line.includes('ping'))).toEqual(expected)
     expect(lines.filter((line) => !line.includes('ping'))).toEqual(['connecting', 'pending'])
   }
+})
+
+test('TL-2: an event stream carries the headers of every answer', async () => {
+  await using server = await start('with superjson')
+  const { headers } = await server.read()
+  expect(Object.fromEntries(headers)).toMatchObject({
+    'cache-control': 'no-store, no-transform',
+    'content-security-policy': "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+    'content-type': 'text/event-stream',
+    'referrer-policy': 'no-referrer',
+    'strict-transport-security': 'max-age=31536000; includeSubDomains',
+    'x-content-type-options': 'nosniff',
+    'x-frame-options': 'DENY',
+  })
 })
 
 test('a stream that waits behind another on its connection is not filled with comments', async () => {
