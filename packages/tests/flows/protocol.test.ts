@@ -105,7 +105,7 @@ const OTHER_SPELLINGS = [
   '*',
 ]
 
-test.each(Object.keys(PATHS) as (keyof typeof PATHS)[])('E.1 %s: a path has one spelling, and any other is 404', async (path) => {
+test.each(Object.keys(PATHS) as (keyof typeof PATHS)[])('%s: a path has one spelling, and any other is 404', async (path) => {
   await using server = await start(path)
   const answers = await Promise.all(OTHER_SPELLINGS.map(async (target) => [target, statusOf(await server.send(get(target)))]))
   expect(answers).toEqual(OTHER_SPELLINGS.map((target) => [target, 404]))
@@ -224,15 +224,17 @@ test('CS-2: the own origin is the own one with the port of https written out, an
   expect(statusOf(await call('inner.example', 'https://name.example', 'Sec-Fetch-Site: same-site\r\n'))).toBe(403)
 })
 
+/** What an answer says of how long its connection stays open. */
+async function keptFor(more: NonNullable<Parameters<typeof start>[2]>): Promise<string | undefined> {
+  await using server = await start('the direct path', '/api/', more)
+  const answer = await server.send('GET /api/open HTTP/1.1\r\nHost: x\r\n\r\n', get('/healthz'))
+  return /\r\nkeep-alive: timeout=(\d+)/i.exec(answer)?.[1]
+}
+
 test('idle connections stay open for ten seconds, behind trusted proxies for longer than balancers keep them, or as told', async () => {
-  const toldBy = async (more: NonNullable<Parameters<typeof start>[2]>) => {
-    await using server = await start('the direct path', '/api/', more)
-    const answer = await server.send('GET /api/open HTTP/1.1\r\nHost: x\r\n\r\n', get('/healthz'))
-    return /\r\nkeep-alive: timeout=(\d+)/i.exec(answer)?.[1]
-  }
-  expect(await toldBy({})).toBe('10')
-  expect(await toldBy({ trustedProxies: ['10.0.0.0/8'] })).toBe('65')
-  expect(await toldBy({ trustedProxies: ['10.0.0.0/8'], keepAliveMs: 30_000 })).toBe('30')
+  expect(await keptFor({})).toBe('10')
+  expect(await keptFor({ trustedProxies: ['10.0.0.0/8'] })).toBe('65')
+  expect(await keptFor({ trustedProxies: ['10.0.0.0/8'], keepAliveMs: 30_000 })).toBe('30')
   for (const keepAliveMs of [0, 999, 1500.5, 600_001, Number.NaN, '5000' as never])
     await expect(start('the direct path', '/api/', { keepAliveMs })).rejects.toThrow('keepAliveMs must be an integer from 1000 to 600000')
   expect(loadConfig({ TRPC_LOGIN_KEEP_ALIVE_MS: '75000' }).server).toMatchObject({ keepAliveMs: 75_000 })
