@@ -1,9 +1,12 @@
 import { join } from 'node:path'
 import { createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { session } from '../storage/conformance/records.ts'
 import { CLI, cli, run, temporaryDirectory } from '../support/process.ts'
 import { HOUR } from '../support/server.ts'
+
+// Each test starts the command several times, which takes long where the machine is busy.
+vi.setConfig({ testTimeout: 90_000 })
 
 async function withAda() {
   const cwd = temporaryDirectory()

@@ -1,8 +1,11 @@
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { cli, temporaryDirectory } from '../support/process.ts'
 import { startTestProvider } from '../support/test-provider.ts'
+
+// Each test starts the command several times, which takes long where the machine is busy.
+vi.setConfig({ testTimeout: 90_000 })
 
 const PASSWORD = 'correct horse battery'
 

@@ -1,10 +1,13 @@
 import { createServer as createTcpServer } from 'node:net'
 import { loadConfig } from '@trpc-login/server/config'
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { examine } from '../../server/src/cli/doctor.ts'
 import { makeDatabase, query } from '../support/postgres-database.ts'
 import { createPostgresServer, type PostgresServer } from '../support/postgres-server.ts'
 import { cli, temporaryDirectory } from '../support/process.ts'
+
+// Each test starts the command several times, which takes long where the machine is busy.
+vi.setConfig({ testTimeout: 90_000 })
 
 /** One of this file's own: its rights, its settings and whom it lets in are changed. */
 let server: PostgresServer

@@ -18,12 +18,15 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { createAuth, createServer, silentLog, sqliteStorage } from '@trpc-login/server'
 import { loadConfig } from '@trpc-login/server/config'
-import { beforeAll, expect, onTestFinished, test } from 'vitest'
+import { beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { examine } from '../../server/src/cli/doctor.ts'
 import { developmentTls } from '../../server/src/http/development-tls.ts'
 import { CLI, cli, run, start, temporaryDirectory } from '../support/process.ts'
 import { DAY, HOUR } from '../support/server.ts'
 import { hasNamespaces } from '../support/tools.ts'
+
+// Each test starts the command several times, which takes long where the machine is busy.
+vi.setConfig({ testTimeout: 90_000 })
 
 interface Place {
   readonly dir: string

@@ -1,9 +1,12 @@
 import { lstatSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { createDatabase } from '../support/postgres.ts'
 import { cli, temporaryDirectory } from '../support/process.ts'
+
+// Each test starts the command several times, which takes long where the machine is busy.
+vi.setConfig({ testTimeout: 90_000 })
 
 const HASH = '$2y$05$KJdpJHHMOv0KdhL77IoG.uTdbB8hTm7N8N6oEUlCkubiUcLIiJrbC'
 

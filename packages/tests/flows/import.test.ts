@@ -1,9 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AuthError, createAuth, silentLog, sqliteStorage } from '@trpc-login/server'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { readForeignHash } from '../../server/src/foreign-hashes.ts'
 import { CLI, cli, start, temporaryDirectory } from '../support/process.ts'
+
+// Each test starts the command several times, which takes long where the machine is busy.
+vi.setConfig({ testTimeout: 90_000 })
 
 const PASSWORD = 'correct horse battery'
 
