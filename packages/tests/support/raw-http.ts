@@ -45,7 +45,7 @@ export function createRawCaller(server: { port: number; ca: string }) {
     return opened
   }
 
-  function call(request: RawRequest): Promise<RawAnswer> {
+  function call(request: RawRequest, patienceMs = PATIENCE_MS): Promise<RawAnswer> {
     const current = (socket ??= open())
     const isBodyless = request.method === 'HEAD'
     // What follows a body of another length than stated is refused, after the answer.
@@ -53,7 +53,7 @@ export function createRawCaller(server: { port: number; ca: string }) {
     return new Promise((resolve) => {
       let received = Buffer.alloc(0)
       // A server that waits for more of a body than comes would never answer.
-      const timer = setTimeout(() => settle(false), PATIENCE_MS)
+      const timer = setTimeout(() => settle(false), patienceMs)
       const settle = (keep: boolean) => {
         clearTimeout(timer)
         current.off('data', onData).off('close', onClose)

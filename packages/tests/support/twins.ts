@@ -192,12 +192,16 @@ async function startTwin(style: Style, direct: typeof createDirectPath) {
   const ca = readFileSync(server.caFile ?? '', 'utf8')
   const caller = createRawCaller({ port: server.port, ca })
   const login = { username: 'ada', password: PASSWORD }
-  const { head } = await caller.call({
-    method: 'POST',
-    target: '/api/auth.login',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(login),
-  })
+  const { head } = await caller.call(
+    {
+      method: 'POST',
+      target: '/api/auth.login',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(login),
+    },
+    // A hash takes its time on a busy machine.
+    20_000,
+  )
   const cookie = /set-cookie: (__Host-session=[^;]+)/i.exec(head)?.[1] ?? ''
   return {
     cookie,
