@@ -65,8 +65,9 @@ export const SENTENCES = {
     fails: [...SECRET, 'conflict'],
   },
   'account.export': {
-    does: 'Collects everything that is stored about the user, without hashes and tokens.',
-    returns: '`{ user: User, sessions: Session[], identities: Identity[], audit: AuditEntry[] }`',
+    does: 'Collects everything that is stored about the user, without hashes and tokens. Of the audit log it holds the newest 200 entries; `auditCursor`, given back as `cursor`, leads to the next.',
+    returns: '`{ user: User, sessions: Session[], identities: Identity[], audit: AuditEntry[], auditCursor: string | null }`',
+    fails: ['rate_limited'],
   },
   'oauth.providers': {
     does: 'Lists the configured providers, to draw buttons from.',

@@ -17,7 +17,7 @@ import { toUser, type Users } from './users.ts'
 
 const OK = { ok: true } as const
 const ALONE = { alone: true } as const
-const EXPORT_PAGE = 500
+const EXPORT_PAGE = 200
 
 /** The mountable router: thin calls into the domain, by convention under `auth`. */
 export function createRouter(deps: {

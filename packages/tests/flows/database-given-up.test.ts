@@ -38,12 +38,13 @@ async function startOnOwn(pool = POOL) {
   }
 }
 
+async function set(change: string): Promise<void> {
+  await query(own.url('postgres'), `alter system ${change}`)
+  await query(own.url('postgres'), 'select pg_reload_conf()')
+}
+
 /** Commits wait for a standby that is not there, and no limit of the server ends that wait. */
 async function stopStandby() {
-  const set = async (change: string) => {
-    await query(own.url('postgres'), `alter system ${change}`)
-    await query(own.url('postgres'), 'select pg_reload_conf()')
-  }
   await set("set synchronous_standby_names = 'gone'")
   onTestFinished(() => set('reset synchronous_standby_names'))
   await until(
@@ -57,19 +58,19 @@ test('ST-7: while commits wait for a standby that is gone, who is signed in is s
   const { server, cookie, held } = await startOnOwn()
   const start = await stopStandby()
   let most = 0
-  let isOver = false
+  const over = new AbortController()
   const watched = (async () => {
-    for (; !isOver; await sleep(50)) most = Math.max(most, (await held()) ?? 0)
+    for (; !over.signal.aborted; await sleep(50)) most = Math.max(most, (await held()) ?? 0)
   })()
   const strangers = Promise.all(
     Array.from({ length: 150 }, (_, index) => server.post('auth.login', { username: `nobody${index}`, password: PASSWORD })),
   )
   const reads: number[] = []
   const reading = (async () => {
-    for (; !isOver; await sleep(20)) reads.push((await server.fetch('/api/guarded', { headers: { cookie } })).status)
+    for (; !over.signal.aborted; await sleep(20)) reads.push((await server.fetch('/api/guarded', { headers: { cookie } })).status)
   })()
   const answers = await strangers
-  isOver = true
+  over.abort()
   await Promise.all([watched, reading])
   expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([503]))
   expect(reads.length).toBeGreaterThan(10)
@@ -84,9 +85,9 @@ test('ST-7: of reads while the database ends its connections 20 times, none fail
   const { server, cookie, end } = await startOnOwn()
   const paths = ['guarded', 'auth.me', 'auth.sessions.list']
   const statuses: number[] = []
-  let isOver = false
+  const over = new AbortController()
   const readers = Array.from({ length: 8 }, async (_, reader) => {
-    for (let index = reader; !isOver; index += 1)
+    for (let index = reader; !over.signal.aborted; index += 1)
       statuses.push((await server.fetch(`/api/${paths[index % paths.length]}`, { headers: { cookie } })).status)
   })
   for (let times = 0; times < 20; times += 1) {
@@ -94,7 +95,7 @@ test('ST-7: of reads while the database ends its connections 20 times, none fail
     await sleep(30)
   }
   await until(() => statuses.length >= 1772)
-  isOver = true
+  over.abort()
   await Promise.all(readers)
   expect(statuses.filter((status) => status !== 200)).toEqual([])
 })
