@@ -1,14 +1,14 @@
 // The tables of docs/configuration.md that list the options, from their docstrings.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { interfaceText, root } from './project.mjs'
+import { interfaceText, root, sourceOf } from './project.mjs'
 
 const PAGE = 'docs/configuration.md'
 const [BEGIN, END] = ['<!-- written by npm run docs -->', '<!-- until here -->']
 
 /** The page with its tables as the code has them. */
 export async function configurationPage() {
-  const { VARIABLES } = await import(join(root, 'packages/server/src/cli/variables.ts'))
+  const { VARIABLES } = await import(sourceOf('VARIABLES'))
   const text = readFileSync(join(root, PAGE), 'utf8')
   const [before, rest] = text.split(BEGIN)
   const after = rest?.split(END)[1]

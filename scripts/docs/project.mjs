@@ -47,6 +47,6 @@ function interfaceLines(name) {
 export function requireSame(what, inCode, inPage, where) {
   const missing = inCode.filter((name) => !inPage.includes(name))
   const gone = inPage.filter((name) => !inCode.includes(name))
-  if (missing.length > 0) throw new Error(`${what} without a sentence in ${where}: ${missing.join(', ')}`)
-  if (gone.length > 0) throw new Error(`${where} describes what is gone: ${gone.join(', ')}`)
+  if (missing.length > 0) throw new Error(`${where} lacks these ${what} of the code: ${missing.join(', ')}`)
+  if (gone.length > 0) throw new Error(`${where} has ${what} that the code has not: ${gone.join(', ')}`)
 }

@@ -21,8 +21,8 @@ test('the generated pages are what the code makes of them', async () => {
 })
 
 test('a name of the code without a sentence is refused, and so is a sentence whose name is gone', () => {
-  expect(() => requireSame('reasons', ['a', 'b'], ['a'], 'the page')).toThrow('reasons without a sentence in the page: b')
-  expect(() => requireSame('reasons', ['a'], ['a', 'c'], 'the page')).toThrow('the page describes what is gone: c')
+  expect(() => requireSame('reasons', ['a', 'b'], ['a'], 'the page')).toThrow('the page lacks these reasons of the code: b')
+  expect(() => requireSame('reasons', ['a'], ['a', 'c'], 'the page')).toThrow('the page has reasons that the code has not: c')
 })
 
 test('an id in a test’s name that the requirements do not hold is refused, and so is a P0 without a test', () => {
