@@ -10,10 +10,10 @@ import { CoverageReport } from 'monocart-coverage-reports'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 // Percent of lines of each package. It only rises: where a run says that it can, raise it.
-const FLOOR = { server: 95, client: 95 }
+const FLOOR = { server: 98, client: 96 }
 const EXCLUDED = [
-  // Runs in browsers, whose tests write no figures.
-  /\/platform-browser\.ts$/,
+  // Run in browsers alone, which write no figures: client/browser.test.ts and client/tabs.test.ts drive them in Chromium.
+  /\/(platform-browser|shared-source)\.ts$/,
 ]
 // Of the files that miss most lines.
 const LISTED = 15

@@ -130,6 +130,8 @@ test('a user changes the own name, sees all that is stored, and deletes the acco
   expect(exported).toMatchObject({ user: { username: 'ada', name: 'Ada L.' }, sessions: [{ current: true }] })
   expect(JSON.stringify(exported)).not.toContain('argon2')
 
+  const missing = await api.auth.account.delete.mutate({}).catch((error: unknown) => error)
+  expect(missing).toMatchObject({ data: { reason: 'invalid_input', issues: [{ path: ['password'], message: 'Enter your password' }] } })
   expect(await reason(api.auth.account.delete.mutate({ password: 'wrong wrong wrong' }))).toBe('invalid_credentials')
   server.clock.advance(16 * MINUTE)
   expect(await reason(api.auth.account.delete.mutate({ password: PASSWORD }))).toBe('reauthentication_required')

@@ -303,6 +303,8 @@ describe('options', () => {
     [{ password: { minLength: 7 } }, 'password.minLength must be 8 to 64, got 7'],
     [{ password: { memoryKiB: 4096 } }, 'password.memoryKiB must be at least 19456, got 4096'],
     [{ password: { iterations: 1 } }, 'password.iterations must be at least 2, got 1'],
+    [{ baseUrl: 'http://app.example.com' }, 'baseUrl must be an https origin such as https://app.example.com, got http:'],
+    [{ appUrl: 'app.example.com' }, 'appUrl must be an https origin'],
     [{ registration: 'maybe' }, 'registration must be open or closed, got maybe'],
     [{ sesion: {} }, 'unknown option sesion'],
     [{ trustedProxies: ['x'] }, 'a trusted proxy is an address or a CIDR'],

@@ -43,22 +43,24 @@ export async function readPasswordFromStdin(): Promise<string> {
 /** Asks twice on the terminal, without showing what is typed. @throws UsageError when there is no terminal or the two differ */
 export async function askNewPassword(): Promise<string> {
   if (!process.stdin.isTTY) throw new UsageError('no terminal to ask for a password; use --password-stdin')
-  const password = await ask('Password: ')
-  if ((await ask('Again: ')) !== password) throw new UsageError('the passwords differ')
-  return password
+  // From here to the end the terminal shows nothing, so that what is typed ahead, or pasted as two lines, is not shown either.
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
+  const terminal = createInterface({ input: process.stdin, output: silent, terminal: true })
+  terminal.on('SIGINT', () => terminal.close())
+  const lines = terminal[Symbol.asyncIterator]()
+  try {
+    const password = await ask('Password: ', lines)
+    if ((await ask('Again: ', lines)) !== password) throw new UsageError('the passwords differ')
+    return password
+  } finally {
+    terminal.close()
+  }
 }
 
-function ask(question: string): Promise<string> {
+async function ask(question: string, lines: AsyncIterator<string, unknown>): Promise<string> {
   process.stderr.write(question)
-  const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
-  const lines = createInterface({ input: process.stdin, output: silent, terminal: true })
-  return new Promise((resolve, reject) => {
-    lines.once('SIGINT', () => reject(new UsageError('cancelled')))
-    lines.question('', resolve)
-  })
-    .then((answer) => answer as string)
-    .finally(() => {
-      lines.close()
-      process.stderr.write('\n')
-    })
+  const line = await lines.next()
+  process.stderr.write('\n')
+  if (line.done === true) throw new UsageError('cancelled')
+  return line.value
 }
