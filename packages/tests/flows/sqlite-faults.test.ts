@@ -152,10 +152,10 @@ test.runIf(hasNamespaces())(
       [503, false],
       [503, false],
     ])
-    expect(await ada.ready()).toBe(503)
+    await until(async () => (await ada.ready()) === 503)
     expect((await ada.me())?.user.username).toBe('ada')
     rmSync(filler)
-    expect(await ada.ready()).toBe(200)
+    await until(async () => (await ada.ready()) === 200)
     expect((await ada.call('auth.account.update', { name: 'A' })).status).toBe(200)
     expect(ada.cookie()).toBe(cookie)
     expect((await ada.me())?.user.name).toBe('A')

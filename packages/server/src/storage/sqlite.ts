@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, SqliteDialect, sql, type Transaction } from 'kysely'
 import { AuthError } from '../errors.ts'
 import type { Schema } from './schema.ts'
@@ -137,9 +137,14 @@ function createEngine(writer: DatabaseSync, path: string): SqlEngine & Pick<Stor
   return {
     query: (run) => guarded(() => repeated(() => run(db))),
     // One writer at a time, from the first read on: nothing to lock.
-    transaction: (run, { mayBeLost = false } = {}) => {
+    transaction: (run, { mayBeLost = false, writesBack = false } = {}) => {
       const whole = (trx: Transaction<Schema>) => announcing(trx, raise, run)
-      return guarded(() => repeated(() => (mayBeLost ? withoutWaitingForDisk(db, whole) : db.transaction().execute(whole))))
+      return guarded(async () => {
+        const result = await repeated(() => (mayBeLost ? withoutWaitingForDisk(db, whole) : db.transaction().execute(whole)))
+        if (writesBack) await turn()
+        if (writesBack && !closed) reader?.exec('pragma wal_checkpoint(passive)')
+        return result
+      })
     },
     findSession: (tokenHash) => guarded(async () => (reader === null ? findNow(tokenHash) : findTogether(tokenHash))),
     changes: (known) =>

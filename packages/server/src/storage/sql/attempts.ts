@@ -29,7 +29,7 @@ export function createAttemptStore({ transaction, locksRows = false }: SqlEngine
           const removal = trx.deleteFrom('attempts').where('key', 'in', due).where('expires_at', '<', expiredBefore)
           return Number((await removal.executeTakeFirst()).numDeletedRows)
         },
-        { lockFirst: true, mayBeLost: true },
+        { lockFirst: true, mayBeLost: true, writesBack: true },
       ),
   }
 }

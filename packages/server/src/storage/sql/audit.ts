@@ -27,7 +27,7 @@ export function createAuditStore({ query, transaction }: SqlEngine): AuditStore 
           const due = trx.selectFrom('audit').select('id').where('id', '<', firstId(before)).orderBy('id').limit(limit)
           return Number((await trx.deleteFrom('audit').where('id', 'in', due).executeTakeFirst()).numDeletedRows)
         },
-        { lockFirst: true, mayBeLost: true },
+        { lockFirst: true, mayBeLost: true, writesBack: true },
       ),
   }
 }

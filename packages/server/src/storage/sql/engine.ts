@@ -22,6 +22,8 @@ export interface TransactionOptions {
   readonly lockFirst?: boolean
   /** It must outlive the process, but may be gone after a power failure: nothing was acknowledged to anybody by it. */
   readonly mayBeLost?: boolean
+  /** One of many that change much: what it wrote is put in its place right after it, so that no later act has to do it for all of them. */
+  readonly writesBack?: boolean
   /** Rows that are not ours may point to what it removes: then it has failed for good, and is not run again. */
   readonly mayBeReferenced?: boolean
 }

@@ -142,7 +142,7 @@ export function createSessionStore(engine: SqlEngine): SessionStore {
           const removal = trx.deleteFrom('sessions').where('id', 'in', due).where('expires_at', '<', expiredBefore)
           return Number((await removal.executeTakeFirst()).numDeletedRows)
         },
-        { lockFirst: true, mayBeLost: true },
+        { lockFirst: true, mayBeLost: true, writesBack: true },
       ),
   }
 }

@@ -34,7 +34,7 @@ export function createTransactionStore({ query, transaction }: SqlEngine): Trans
             .limit(limit)
           return Number((await trx.deleteFrom('oauth_transactions').where('state_hash', 'in', due).executeTakeFirst()).numDeletedRows)
         },
-        { lockFirst: true, mayBeLost: true },
+        { lockFirst: true, mayBeLost: true, writesBack: true },
       ),
   }
 }
