@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import { createServer as createHttpServer, type ServerResponse } from 'node:http'
 import { connect as connectTcp } from 'node:net'
@@ -105,6 +106,20 @@ test('SH-5: ten requests on one connection are answered, and an eleventh under w
   await send(server, get('/api/guarded').repeat(500))
   expect(asked() - before).toBeLessThanOrEqual(10)
   expect((await server.fetch('/api/open')).status).toBe(200)
+})
+
+test.each([
+  ['an eleventh under way', get('/api/open').repeat(900)],
+  ['one that is refused with the end of its connection', `GET /api/open HTTP/1.1\r\n\r\n${get('/api/open').repeat(900)}`],
+])('SH-5: of what comes in one piece with %s, nothing behind it is even parsed', async (_name, bytes) => {
+  await using server = await startServer()
+  let parsed = 0
+  const count = () => (parsed += 1)
+  subscribe('http.server.request.start', count)
+  onTestFinished(() => void unsubscribe('http.server.request.start', count))
+  await send(server, bytes)
+  expect(parsed).toBeGreaterThan(0)
+  expect(parsed).toBeLessThanOrEqual(11)
 })
 
 test('SH-3: who pipelines and never reads is cut off, and leaves nothing behind', async () => {

@@ -73,8 +73,12 @@ export function trackUnderWay(onEnd: () => void): UnderWay {
       if (socket.destroyed) return false
       const connection = of(socket)
       // Behind a request that ends its connection nobody hears of anything.
-      if (connection.idle !== null || connection.latest?.getHeader('connection') === 'close') return false
+      if (connection.idle !== null || connection.latest?.getHeader('connection') === 'close') {
+        stopParsing(socket)
+        return false
+      }
       if (connection.answers.size >= MAX_PER_CONNECTION) {
+        stopParsing(socket)
         socket.destroy()
         return false
       }
@@ -106,6 +110,16 @@ export function trackUnderWay(onEnd: () => void): UnderWay {
       }
     },
   }
+}
+
+/**
+ * Has Node leave what it has read of a connection and not parsed yet: it would make a request and an answer of each that stands there,
+ * hundreds in one piece, although nobody is to handle them. No public function does, so its parser is told that another protocol follows;
+ * where it no longer listens to that, they cost what they cost.
+ */
+function stopParsing(socket: Socket): void {
+  const { parser } = socket as { parser?: { onIncoming?: () => number } }
+  if (parser?.onIncoming !== undefined) parser.onIncoming = () => 2
 }
 
 /** What has not come whole will never be answered where the rest of it could not be read. */
