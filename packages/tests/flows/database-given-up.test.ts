@@ -103,7 +103,7 @@ test('ST-7: of reads while the database ends its connections 20 times, none fail
 test('ST-7: where its role has no connection left for a moment, a read waits for one', async () => {
   const { server, cookie, limit, url } = await startOnOwn()
   await limit(2)
-  onTestFinished(() => limit(-1))
+  onTestFinished(async () => void (await limit(-1)))
   const taken = [1, 2].map(() => query(url, 'select pg_sleep(0.5)').catch(() => []))
   const statuses = await Promise.all(
     Array.from({ length: 40 }, async () => (await server.fetch('/api/guarded', { headers: { cookie } })).status),

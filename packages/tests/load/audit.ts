@@ -79,7 +79,7 @@ async function call(): Promise<void> {
   const cookie = cookieOf((await fetch(`${url}/api/auth.login`, { method: 'POST', headers, body, dispatcher })).headers)
   process.send?.('signed in')
   process.on('message', (message) => {
-    if (message === 'end') process.disconnect()
+    if (message === 'end') process.disconnect?.()
     else void run()
   })
   async function run(): Promise<void> {

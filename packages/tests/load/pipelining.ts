@@ -31,9 +31,9 @@ const atRest = { p99: percentile(await waits(2000), 0.99), mib: residentMiB() }
 const burst = `GET /api/${'a,'.repeat(9)}a?batch=1 HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(900)
 let opened = 0
 let sent = 0
-let running = true
+const over = new AbortController()
 const attackers = Array.from({ length: CONNECTIONS }, async () => {
-  while (running) {
+  while (!over.signal.aborted) {
     await new Promise<void>((resolve) => {
       const socket = connect({ host: '127.0.0.1', port: server.port, ca: server.ca }, () => {
         opened += 1
@@ -52,7 +52,7 @@ const watching = setInterval(() => {
   peak = Math.max(peak, residentMiB())
 }, 100)
 const meanwhile = percentile(await waits(MS), 0.99)
-running = false
+over.abort()
 clearInterval(watching)
 console.log(`${opened} connections, ${(sent / 2 ** 20).toFixed(0)} MiB written, ${CONNECTIONS} at once`)
 console.log(

@@ -22,7 +22,7 @@ async function onSqlite(): Promise<Opened> {
     await server[Symbol.asyncDispose]()
     rmSync(dir, { recursive: true })
   })
-  return { server, query: async (text) => db.prepare(text).all() as object[] }
+  return { server, query: async (text) => db.prepare(text).all() }
 }
 
 async function onPostgres(): Promise<Opened> {

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { Kysely, SqliteDialect, sql, type Transaction } from 'kysely'
 import { AuthError } from '../errors.ts'
 import type { Schema } from './schema.ts'
