@@ -1,5 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer as createHttpServer, type ServerResponse } from 'node:http'
 import { connect as connectTcp } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
@@ -172,7 +173,7 @@ function fakeAnswer() {
     writableLength: 0,
     destroy: () => (socket.destroyed = true),
   })
-  const res = Object.assign(new EventEmitter(), { req: { socket, complete: true } })
+  const res = Object.assign(new EventEmitter(), { req: { socket, complete: true }, getHeader: () => undefined })
   return { socket, res: res as unknown as ServerResponse }
 }
 
@@ -187,6 +188,17 @@ test('SH-3: a connection whose peer has read nothing of its answers for half a m
     if (at < 30_000) expect(stuck.socket.destroyed).toBe(false)
   }
   expect([stuck, slow, idle].map(({ socket }) => socket.destroyed)).toEqual([true, false, false])
+})
+
+test('SH-3: answers under way on a connection of which nothing more is read have half a minute', () => {
+  const underWay = trackUnderWay(() => {})
+  const { socket, res } = fakeAnswer()
+  underWay.begin(res)
+  underWay.whenIdle(socket as never, () => {})
+  for (let at = 1000; at <= 31_000; at += 5000) {
+    underWay.sweep(at)
+    expect([at, socket.destroyed]).toEqual([at, at >= 31_000])
+  }
 })
 
 test('a real server says by these figures what its peer has read', async () => {
@@ -242,4 +254,25 @@ test('a class instance as the application’s context keeps its methods, behind 
   const asAnyone = await send({ port: server.port, ca }, get('/api/greets').replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'))
   expect(asAnyone).toContain('hello from services SERVICES')
   expect('auth' in shared).toBe(false)
+})
+
+test('SH-3: a caller that leaves is told of to each of its requests, those too that wait for their turn to be answered', async () => {
+  const auth = createTestAuth()
+  const t = initTRPC.context<AuthContext>().create({ transformer, errorFormatter: formatAuthError })
+  const waiting = { now: 0, left: 0 }
+  const wait = async ({ signal }: { signal: AbortSignal | undefined }) => {
+    waiting.now += 1
+    await new Promise((resolve) => signal?.addEventListener('abort', resolve))
+    waiting.left += 1
+  }
+  const router = t.router({ reads: t.procedure.query(wait), writes: t.procedure.input(String).mutation(wait) })
+  const server = await createServer({ auth, router, port: 0, tls: { developmentDir: temporaryDirectory() } })
+  onTestFinished(() => server.close())
+  const socket = await connect({ port: server.port, ca: readFileSync(server.caFile ?? '', 'utf8') })
+  socket.write(
+    `${get('/api/reads')}${post('writes', '"a"')}${post('writes', '"a"', 'trpc-accept: application/json\r\n')}${get('/api/reads')}`,
+  )
+  await expect.poll(() => waiting.now).toBe(4)
+  socket.destroy()
+  await expect.poll(() => waiting.left).toBe(4)
 })

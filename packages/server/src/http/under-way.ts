@@ -31,6 +31,7 @@ interface Connection {
   latest: ServerResponse | null
   requests: number
   idle: (() => void) | null
+  endingAt: number | null
   written: number
   flushed: number
   writtenAt: number
@@ -50,11 +51,11 @@ export function trackUnderWay(onEnd: () => void): UnderWay {
     const known = connections.get(socket)
     if (known !== undefined) return known
     const counts = { requests: 0, written: 0, flushed: 0, writtenAt: 0, flushedAt: 0 }
-    const connection: Connection = { answers: new Set(), latest: null, idle: null, ...counts }
+    const connection: Connection = { answers: new Set(), latest: null, idle: null, endingAt: null, ...counts }
     connections.set(socket, connection)
     socket.once('close', () => {
       connections.delete(socket)
-      // Node tells the answer whose turn it is that its caller has left, and not those that wait for theirs.
+      // After a CONNECT Node tells those that wait for their turn no longer that their caller has left.
       for (const res of connection.answers) if (res.socket === null && !res.writableFinished) res.emit('close')
       onEnd()
     })
@@ -102,6 +103,11 @@ export function trackUnderWay(onEnd: () => void): UnderWay {
     sweep(at) {
       for (const [socket, connection] of connections) {
         note(socket, connection, at)
+        if (connection.idle !== null) {
+          // Nothing more is read of it, so nobody hears of a caller that has left.
+          connection.endingAt ??= at
+          if (at - connection.endingAt >= STALLED_MS) socket.destroy()
+        }
         if (socket.writableLength > 0) {
           if (at - connection.flushedAt >= STALLED_MS + socket.writableLength / BYTES_PER_MS) socket.destroy()
         } else if (at - connection.writtenAt >= SILENT_MS) {
