@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { root } from './project.mjs'
 import { REQUIREMENTS } from './requirement-list.mjs'
 
-const ID = String.raw`(?:[A-Z]{2}-\d+|C\d+\.\d+)`
-const NAME = new RegExp(String.raw`['"\x60](${ID}(?: ${ID})*): `, 'g')
+// Whatever looks like an id at the beginning of a name is taken for one, so that none goes without its line.
+const ID = String.raw`(?:[A-Z]{2}-\d+|[A-Z]\d*\.\d+)`
+const NAME = new RegExp(String.raw`['"\x60](${ID}(?: ${ID})*)(?=: | )`, 'g')
 
 /** The files whose tests carry an id in their names, for each id. */
 export function testedIds(folder = join(root, 'packages/tests')) {

@@ -22,7 +22,7 @@ const ACTS: readonly (readonly [path: string, input: unknown])[] = [
 
 const pairOf = (line = '') => line.split(';', 1)[0] ?? ''
 
-test.each(PLACES)('SS-3 C.6 %s: whatever signs in or out sets its cookie, once, and nobody keeps the answer', async (place) => {
+test.each(PLACES)('SS-3 %s: whatever signs in or out sets its cookie, once, and nobody keeps the answer', async (place) => {
   await using app = await startBehind(place, { registration: 'open' })
   let cookie = ''
   const act = async (path: string, input: unknown) => {
@@ -69,7 +69,7 @@ function setOwn({ res, resHeaders }: ContextRequest): void {
   else (res as ServerResponse).setHeader('set-cookie', 'mine=1')
 }
 
-test.each(PLACES)('SS-3 C.6 %s: cookies of the application and ours are both sent', async (place) => {
+test.each(PLACES)('SS-3 %s: cookies of the application and ours are both sent', async (place) => {
   for (const [name, options] of Object.entries(NEIGHBOURS)) {
     if (place.startsWith('ours') && 'responseMeta' in options) continue
     await using app = await startBehind(place, options)
@@ -81,7 +81,7 @@ test.each(PLACES)('SS-3 C.6 %s: cookies of the application and ours are both sen
   }
 })
 
-test.each(PLACES)('SS-3 C.6 %s: what sets all cookies anew after ours takes ours along', async (place) => {
+test.each(PLACES)('SS-3 %s: what sets all cookies anew after ours takes ours along', async (place) => {
   let request: ContextRequest | undefined
   const options = {
     context: (given: ContextRequest, make: () => ReturnType<Behind['auth']['createContext']>) => ((request = given), make()),
@@ -139,7 +139,7 @@ function sendHead(request: ContextRequest): ContextRequest {
 }
 
 test.each(PLACES)(
-  'C.6 C.11 %s: where no cookie can be set, the call fails with the reason before anything is looked at or written',
+  'SS-3 %s: where no cookie can be set, the call fails with the reason before anything is looked at or written',
   async (place) => {
     const table: Record<string, string> = {}
     for (const name of Object.keys(OBSTACLES) as (keyof typeof OBSTACLES)[]) {
@@ -190,7 +190,7 @@ const IN_ONE_REQUEST: Readonly<Record<string, [(caller: Caller) => Promise<unkno
 }
 
 test.each(Object.entries(IN_ONE_REQUEST))(
-  'C.12: of %s in one request the last counts, with one cookie and nothing left behind',
+  'LG-2: of %s in one request the last counts, with one cookie and nothing left behind',
   async (...row) => {
     const [, [act, username]] = row
     await using app = await startBehind('standalone', { registration: 'open' })
@@ -210,7 +210,7 @@ test.each(Object.entries(IN_ONE_REQUEST))(
   },
 )
 
-test('C.12: twenty logins at once in one request leave one session and one cookie', async () => {
+test('LG-2: twenty logins at once in one request leave one session and one cookie', async () => {
   await using app = await startBehind('standalone')
   const resHeaders = new Headers()
   const caller = app.router.createCaller(app.auth.createContext({ req: { headers: {} }, resHeaders }))

@@ -63,7 +63,7 @@ const EAGER: BehindOptions = {
 test.each([
   ...PLACES.map((place) => [place, 'asks who is there', EAGER] as const),
   ...(['ours', 'standalone'] as const).map((place) => [place, 'asks nothing', {}] as const),
-])('LO-4 C.1 %s, with a context that %s: a session that ends while the last byte is held back does nothing any more', async (...row) => {
+])('LO-4 %s, with a context that %s: a session that ends while the last byte is held back does nothing any more', async (...row) => {
   const [place, , options] = row
   await using app = await startBehind(place, options)
   const answers: Record<string, number> = {}

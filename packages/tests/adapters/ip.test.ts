@@ -26,7 +26,7 @@ async function strangerThenOwner(app: Behind, from: (ip: string) => Record<strin
 const warnings = ({ lines }: Behind) => lines.filter(({ level, event }) => level === 'warn' && /client_ip|forwarded_for/.test(event))
 
 test.each(PATHLESS)(
-  'RL-5 D.1 %s: without an ip 25 wrong passwords of a stranger keep nobody out, and one warning names the way',
+  'RL-5 %s: without an ip 25 wrong passwords of a stranger keep nobody out, and one warning names the way',
   async (place) => {
     await using app = await startBehind(place as 'fetch', { limits: LIMITS })
     const outcome = await strangerThenOwner(app, () => ({}))
@@ -53,7 +53,7 @@ function headerOf(headers: unknown, name: string): string | null {
   return headers instanceof Headers ? headers.get(name) : String((headers as IncomingHttpHeaders)[name] ?? '')
 }
 
-test.each(PLACES)('RL-5 D.1 %s: with an ip a stranger has 20 failures, and others are let in', async (place) => {
+test.each(PLACES)('RL-5 %s: with an ip a stranger has 20 failures, and others are let in', async (place) => {
   for (const [way, options] of Object.entries(WAYS)) {
     if (place.startsWith('ours') && 'ip' in options) continue
     await using app = await startBehind(place, { ...options, limits: LIMITS })
@@ -67,7 +67,7 @@ test.each(PLACES)('RL-5 D.1 %s: with an ip a stranger has 20 failures, and other
   }
 })
 
-test('RL-5 D.1: what is no single ip is none', async () => {
+test('RL-5: what is no single ip is none', async () => {
   await using app = await startBehind('fetch', { clientIp: (req) => headerOf(req.headers, 'x-forwarded-for') })
   for (const [text, ip] of [
     [`${STRANGER}, ${OWNER}`, null],
@@ -86,7 +86,7 @@ test('RL-5 D.1: what is no single ip is none', async () => {
 })
 
 test.each(PLACES.filter((place) => !PATHLESS.includes(place)))(
-  'RL-5 D.1 %s: a forwarded ip of an untrusted peer is not read, and said once',
+  'RL-5 %s: a forwarded ip of an untrusted peer is not read, and said once',
   async (place) => {
     await using app = await startBehind(place, { limits: LIMITS })
     for (let n = 0; n < 20; n += 1) expect((await guess(app, n, { 'x-forwarded-for': `10.0.0.${n}` })).status).toBe(401)

@@ -7,7 +7,7 @@ import type { CreateWSSContextFnOptions } from '@trpc/server/adapters/ws'
 import { type ContextRequest, createAuth } from '@trpc-login/server'
 import { expect, expectTypeOf, test } from 'vitest'
 
-test('G.3: what any adapter gives to createContext is taken as it is', () => {
+test('what any adapter gives to createContext is taken as it is', () => {
   expectTypeOf<CreateHTTPContextOptions>().toExtend<ContextRequest>()
   expectTypeOf<CreateHTTP2ContextOptions>().toExtend<ContextRequest>()
   expectTypeOf<
@@ -25,7 +25,7 @@ test('G.3: what any adapter gives to createContext is taken as it is', () => {
   expectTypeOf<{ event: object }>().not.toExtend<ContextRequest>()
 })
 
-test('G.3: what is no request is refused with a word that says what is wanted', async () => {
+test('what is no request is refused with a word that says what is wanted', async () => {
   const auth = createAuth()
   for (const wrong of [{}, { event: {} }, { req: {} }, undefined]) {
     expect(() => auth.createContext(wrong as never)).toThrow(

@@ -106,7 +106,7 @@ test('RL-3: what a server left under way when it died keeps nobody out for long'
   expect((await guess(server, 'ada', PASSWORD)).status).toBe(200)
 })
 
-test('RL-5 D.5: asking which names are taken costs a sign-up each, and what else goes wrong with one costs none', async () => {
+test('RL-5: asking which names are taken costs a sign-up each, and what else goes wrong with one costs none', async () => {
   await using server = await startServer({ limits: LIMITS, registration: 'open' })
   const register = (username: string, password = PASSWORD) => server.post('auth.register', { username, password })
   for (let n = 0; n < 6; n += 1) expect(refused(await register('eve', 'short'))).toEqual([400, 'weak_password'])

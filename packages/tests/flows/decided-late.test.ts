@@ -147,7 +147,7 @@ test('AD-4 LO-4: a demoted administrator does not give the role back, by calls t
   expect(admins).toHaveLength(1)
 })
 
-test('C.11: a sign-up that fails leaves no account behind, and can be done again', async () => {
+test('ST-1: a sign-up that fails leaves no account behind, and can be done again', async () => {
   await using server = await startServer({ registration: 'open' })
   const db = new DatabaseSync(server.file)
   db.exec("create trigger full before insert on sessions begin select raise(abort, 'the disk is full'); end")

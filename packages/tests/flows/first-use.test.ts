@@ -20,7 +20,7 @@ async function evaluate(cwd: string, then: string): Promise<string> {
   return stdout
 }
 
-test('ST-3 G.7: a module that is only evaluated makes no database and no directory, and its first use makes both', async () => {
+test('ST-3: a module that is only evaluated makes no database and no directory, and its first use makes both', async () => {
   const cwd = temporaryDirectory()
   await evaluate(cwd, 'auth.createContext({ req: { headers: {} } }); void auth.requireUser; await auth.close()')
   expect(readdirSync(cwd)).toEqual([])
@@ -35,7 +35,7 @@ const UNFIT: Readonly<Record<string, [(dir: string) => void, RegExp]>> = {
   'a directory in its place': [(dir) => mkdirSync(join(dir, 'login.db')), /login\.db/],
 }
 
-describe.each(Object.entries(UNFIT))('ST-3 G.7: %s', (_name, [spoil, message]) => {
+describe.each(Object.entries(UNFIT))('ST-3: %s', (_name, [spoil, message]) => {
   function createSpoiled() {
     const dir = temporaryDirectory()
     spoil(dir)
@@ -64,7 +64,7 @@ describe.each(Object.entries(UNFIT))('ST-3 G.7: %s', (_name, [spoil, message]) =
   })
 })
 
-test('G.7: a storage that could not be opened is, once what was wrong is mended', async () => {
+test('a storage that could not be opened is, once what was wrong is mended', async () => {
   const dir = temporaryDirectory()
   const path = join(dir, 'login.db')
   await sqliteStorage({ path }).check()

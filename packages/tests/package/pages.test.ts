@@ -27,7 +27,7 @@ test('a name of the code without a sentence is refused, and so is a sentence who
 
 test('an id in a test’s name that the requirements do not hold is refused, and so is a P0 without a test', () => {
   const folder = temporaryDirectory()
-  const name = ['XX-1 XX-2', 'a statement'].join(': ')
+  const name = ['XX-1', 'XX-2', 'says something'].join(' ')
   writeFileSync(join(folder, 'a.test.ts'), `test('${name}', () => {})\n// XX-3: a comment\n`)
   const tested = testedIds(folder)
   expect([...tested.keys()]).toEqual(['XX-1', 'XX-2'])
@@ -36,7 +36,10 @@ test('an id in a test’s name that the requirements do not hold is refused, and
     ['XX-3', 'P0'],
     ['XX-4', 'P1'],
   ])
-  expect(problems).toEqual([expect.stringMatching(/^XX-2 stands in .*\(a\.test\.ts\)/), 'XX-3 has no test that names it'])
+  expect(problems).toEqual([
+    expect.stringMatching(/^XX-2 stands in .*\(a\.test\.ts\)/),
+    expect.stringMatching(/^XX-3 has no test that names it$/),
+  ])
 })
 
 test('the page about other clients names exactly the procedures that travel alone', async () => {

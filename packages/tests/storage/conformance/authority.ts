@@ -126,7 +126,7 @@ export function authorityTests(open: Open): void {
     })
   })
 
-  test('C.11: a session begins together with its account, or neither is there', async () => {
+  test('ST-1: a session begins together with its account, or neither is there', async () => {
     await using storage = await open()
     const eve = user({ id: 'u9', usernameKey: 'eve' })
     const begin = (index: number) =>
