@@ -93,11 +93,14 @@ test('LG-2 C13.6: a login over a WebSocket is refused before its password is loo
     const { error } = await socket.ask('mutation', 'auth.login', { ...LOGIN, password: i === 11 ? PASSWORD : `wrong ${i}` })
     expect(error?.message).toBe('auth.login cannot be called over a WebSocket; call it over HTTP, with httpLink or httpBatchLink')
   }
-  const procedures = Object.entries(app.auth.router._def.procedures as unknown as Record<string, { _def: { meta?: { alone?: boolean } } }>)
-  const alone = procedures.flatMap(([path, { _def }]) => (_def.meta?.alone === true ? [`auth.${path}`] : []))
+  interface Procedure {
+    readonly _def: { readonly type: 'query' | 'mutation'; readonly meta?: { readonly alone?: boolean } }
+  }
+  const procedures = Object.entries(app.auth.router._def.procedures as unknown as Record<string, Procedure>)
+  const alone = procedures.flatMap(([path, { _def }]) => (_def.meta?.alone === true ? [[`auth.${path}`, _def.type] as const] : []))
   expect(alone.length).toBeGreaterThan(8)
-  for (const path of alone) {
-    const { error } = await socket.ask('mutation', path, { username: 'new', password: PASSWORD, newPassword: PASSWORD })
+  for (const [path, type] of alone) {
+    const { error } = await socket.ask(type, path, { username: 'new', password: PASSWORD, newPassword: PASSWORD })
     expect(error, path).toMatchObject({ data: { reason: 'invalid_input' }, message: expect.stringContaining('call it over HTTP') })
   }
   expect(
