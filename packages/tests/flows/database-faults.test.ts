@@ -224,3 +224,17 @@ test('a lock that another holds is waited for no longer than 2 s', async () => {
   await blocker
   expect((await server.post('auth.login', { username: 'ada', password: PASSWORD })).status).toBe(200)
 })
+
+test('ST-7: a database that waits for locks only briefly is asked again until they are free', async () => {
+  const database = await createDatabase()
+  onTestFinished(() => database[Symbol.asyncDispose]())
+  await query(inject('postgresUrl'), `alter database ${new URL(database.url).pathname.slice(1)} set lock_timeout = 20`)
+  const { server } = await startOn(database.url)
+  const blocker = database.query('begin; lock table attempts in exclusive mode; select pg_sleep(0.5)')
+  await until(
+    async () =>
+      (await database.query("select 1 from pg_locks where mode = 'ExclusiveLock' and relation = 'attempts'::regclass")).length > 0,
+  )
+  expect((await server.post('auth.login', { username: 'ada', password: PASSWORD })).status).toBe(200)
+  await blocker
+})

@@ -60,6 +60,17 @@ describe.each([
     expect(left).toContain('user_deleted')
   })
 
+  test('AU-6: who deletes themselves takes nothing out of what they did to others but their own name', async () => {
+    const { server, query } = await open()
+    const { id } = await server.addUser({ username: 'admin', name: 'editor', roles: ['admin'] })
+    const bob = await server.auth.users.findByUsername('bob')
+    await server.auth.users.update(bob?.id ?? '', { roles: ['admin', 'editor'], name: 'editor' }, { actorId: id, address: '198.51.100.1' })
+    await server.auth.users.delete(id, { actorId: id, address: '198.51.100.1' })
+    const [entry] = (await query(`select detail, address from audit where type = 'authz_change'`)) as { detail: string; address: null }[]
+    expect(JSON.parse(entry?.detail ?? '')).toEqual({ before: { roles: [], name: null }, after: { roles: ['admin', 'editor'] } })
+    expect(entry?.address).toBe(null)
+  })
+
   test.each(['', 'on delete restrict', 'deferrable initially deferred'])(
     'AU-6: a user to whom a row of the application points (%s) stays, and that is a conflict',
     async (how) => {
@@ -79,4 +90,18 @@ describe.each([
       expect(await server.auth.users.findByUsername('grace')).toBe(null)
     },
   )
+})
+
+test('AU-6: a user is deleted however long their log is, where that takes PostgreSQL longer than another act may', async () => {
+  const { server, query } = await onPostgres()
+  const { id } = await server.addUser({ username: 'grace' })
+  await query(
+    `insert into audit select 'a' || n, 5, 'authn_login_success', '${id}', '${id}', '::1', '{}' from generate_series(1000, 1399) n`,
+  )
+  await query(`create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.006); return new; end $$`)
+  await query('create trigger slow before update on audit for each row execute function slow()')
+  const from = performance.now()
+  await server.auth.users.delete(id)
+  expect(performance.now() - from).toBeGreaterThan(2000)
+  expect(await query(`select id from audit where address is not null and actor_id = '${id}'`)).toEqual([])
 })

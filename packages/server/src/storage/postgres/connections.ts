@@ -43,7 +43,8 @@ export interface Connection {
 
 export interface Connections {
   /**
-   * Lends a connection until `run` is done or the deadline, of `performance.now`, has passed. Those that write leave some of the pool
+   * Lends a connection until `run` is done or the deadline, of `performance.now`, has passed. No single wait, for a connection or for an
+   * answer, is longer than `ANSWER_MS`, however far away the deadline. Those that write leave some of the pool
    * to others, so that a database which takes no writes for a while is still read.
    * @throws NoConnectionError when none could be made, so that nothing was done
    */
@@ -63,10 +64,10 @@ export function createConnections(driver: typeof pg, target: Target, size: numbe
 
   return {
     async use(deadline, run, { writes = false } = {}) {
-      const leave = writes ? await writers.enter(deadline) : () => {}
+      const leave = writes ? await writers.enter(soonest(deadline)) : () => {}
       let client: pg.PoolClient
       try {
-        client = await take(pool, deadline)
+        client = await take(pool, soonest(deadline))
       } catch (error) {
         leave()
         throw error
@@ -87,6 +88,10 @@ export function createConnections(driver: typeof pg, target: Target, size: numbe
     },
     close: () => pool.end(),
   }
+}
+
+function soonest(deadline: number): number {
+  return Math.min(deadline, performance.now() + ANSWER_MS)
 }
 
 async function giveUp(client: pg.PoolClient): Promise<void> {
@@ -180,7 +185,7 @@ function lend(client: pg.PoolClient): Connection & { begin(deadline: number): vo
           lose(late)
           reject(late)
         },
-        Math.max(1, deadline - performance.now()),
+        Math.max(1, soonest(deadline) - performance.now()),
       )
       client.query<R>({ ...query, values: query.values?.map(withoutNul) ?? [] }).then(
         (result) => {

@@ -8,6 +8,8 @@ import { ANSWER_MS, type Connection, type Connections, LateError, NoConnectionEr
 import { codeOf } from './migrate.ts'
 
 const MAX_TRIES = 30
+// A log of a million entries is gone through in it.
+const LONG_MS = 60_000
 const MAX_PAUSE_MS = 60
 // Connections that were lost while nobody used them are found one by one.
 const MAX_LOST = 10
@@ -28,7 +30,7 @@ export function createEngine(connections: Connections): SqlEngine {
   return {
     locksRows: true,
     query: (run) => guarded(() => repeated(connections, ({ db }) => run(db))),
-    transaction: (run, { lockFirst = false, mayBeReferenced = false } = {}) =>
+    transaction: (run, { lockFirst = false, mayBeReferenced = false, mayTakeLong = false } = {}) =>
       guarded(() =>
         repeated(
           connections,
@@ -37,7 +39,7 @@ export function createEngine(connections: Connections): SqlEngine {
               .transaction()
               .setIsolationLevel(lockFirst ? 'read committed' : 'serializable')
               .execute((trx) => announcing(trx, raise, run)),
-          { writes: true, mayBeReferenced },
+          { writes: true, mayBeReferenced, limitMs: mayTakeLong ? LONG_MS : ANSWER_MS },
         ),
       ),
     findSession: (tokenHash) =>
@@ -55,9 +57,9 @@ export function createEngine(connections: Connections): SqlEngine {
 async function repeated<T>(
   connections: Connections,
   act: (connection: Connection) => Promise<T>,
-  { writes = false, mayBeReferenced = false } = {},
+  { writes = false, mayBeReferenced = false, limitMs = ANSWER_MS } = {},
 ): Promise<T> {
-  const deadline = performance.now() + ANSWER_MS
+  const deadline = performance.now() + limitMs
   for (let tries = 1; ; tries += 1) {
     let wasLost = false
     try {

@@ -24,6 +24,8 @@ export interface TransactionOptions {
   readonly mayBeLost?: boolean
   /** One of many that change much: what it wrote is put in its place right after it, so that no later act has to do it for all of them. */
   readonly writesBack?: boolean
+  /** It has as many statements as there are rows, each of them short: it may take longer than an act otherwise may. */
+  readonly mayTakeLong?: boolean
   /** Rows that are not ours may point to what it removes: then it has failed for good, and is not run again. */
   readonly mayBeReferenced?: boolean
 }

@@ -164,7 +164,7 @@ export function createUserStore(engine: SqlEngine): UserStore {
           await forget(trx, user)
           return true
         },
-        { mayBeReferenced: true },
+        { mayBeReferenced: true, mayTakeLong: true },
       ).catch((error: unknown) => {
         if (isReferenced(error)) return 'referenced'
         throw error
