@@ -17,7 +17,7 @@ const sources = globSync('packages/server/src/**/*.ts', { cwd: root }).map((path
 export function sourceOf(name) {
   const declaration = new RegExp(`^export (const|function|interface) ${name}\\b`, 'm')
   const found = sources.filter((path) => declaration.test(readFileSync(path, 'utf8')))
-  const outside = found.length > 1 ? found.filter((path) => !path.includes('/storage/')) : found
+  const outside = found.length > 1 ? found.filter((path) => !path.includes('/src/storage/')) : found
   if (outside.length !== 1) throw new Error(`${found.length} files of the server export ${name}; scripts/docs expects one`)
   return outside[0]
 }
