@@ -12,6 +12,8 @@ const COOKIE = { value: TOKEN, expiresAt: null }
 
 const namesBeside = (path: string) => readdirSync(dirname(path)).filter((name) => name !== basename(path))
 
+const unfinishedBeside = (path: string) => namesBeside(path).filter((name) => !name.endsWith('.lock'))
+
 /** Tightly: what is waited for may be there for a millisecond. */
 async function untilSeen(isThere: () => boolean): Promise<void> {
   while (!isThere()) await nextTurn()
@@ -35,17 +37,17 @@ test('CL-3: what a program that was killed while it wrote has left is removed by
       cwd: import.meta.dirname,
     })
     onTestFinished(() => void child.kill('SIGKILL'))
-    await untilSeen(() => existsSync(path) && (round === 0 || namesBeside(path).length > 0))
+    // Killed while what it writes is there under another name.
+    await untilSeen(() => existsSync(path) && unfinishedBeside(path).length > 0)
     const ended = new Promise((resolve) => child.once('exit', resolve))
     child.kill('SIGKILL')
     await ended
     expect((await fileStore(path).load(ORIGIN))?.value).toBe('D'.repeat(43))
-    const names = namesBeside(path)
-    if (names.some((name) => !name.endsWith('.lock'))) left += 1
+    if (unfinishedBeside(path).length > 0) left += 1
     age(dirname(path))
     if (round % 2 === 0) await fileStore(path).load(ORIGIN)
     else await fileStore(path).save('https://b.example', COOKIE)
-    expect(namesBeside(path).filter((name) => !name.endsWith('.lock'))).toEqual([])
+    expect(unfinishedBeside(path)).toEqual([])
   }
   // Otherwise nothing was shown.
   expect(left).toBeGreaterThan(0)
