@@ -99,8 +99,11 @@ describe.runIf(hasChromium())('in Chromium', () => {
     await server.auth.sessions.revokeAll(ada?.id ?? '')
     await until(() => all(others, async (page) => (await seenBy(page)).failure !== null))
     const ends = await Promise.all(others.map(seenBy))
-    expect(new Set(ends.map(({ failure }) => failure))).toEqual(new Set(['session_ended']))
-    // Each makes sure that it is its own session that has ended.
+    // Each makes sure that it is its own session that has ended: the first to ask has the cookie cleared, and those that ask after that
+    // have none any more.
+    const failures = new Set(ends.map(({ failure }) => failure))
+    expect(failures).toContain('session_ended')
+    expect([...failures].filter((failure) => failure !== 'session_ended' && failure !== 'not_signed_in')).toEqual([])
     expect(streams.length).toBeLessThanOrEqual(2 + TABS)
   })
 
